@@ -1,0 +1,1 @@
+"""What an export cost in accuracy and won in speed (extra: bench)."""

@@ -1,0 +1,50 @@
+"""Read the expression on a face with a small int8 network, on a Raspberry Pi or a laptop.
+
+>>> from edge_emotion import Predictor
+>>> Predictor().predict("face.jpg").label  # doctest: +SKIP
+'happy'
+"""
+
+from edge_emotion.card import InputSpec, ModelCard
+from edge_emotion.errors import (
+    BudgetError,
+    CheckError,
+    ChecksumError,
+    ConversionError,
+    DataError,
+    EdgeEmotionError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    PictureError,
+    UnknownNameError,
+    UsageError,
+)
+from edge_emotion.predictor import Prediction, Predictor
+from edge_emotion.preprocess import Picture, preprocess
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BudgetError",
+    "CheckError",
+    "ChecksumError",
+    "ConversionError",
+    "DataError",
+    "EdgeEmotionError",
+    "InputError",
+    "InputSpec",
+    "MissingExtraError",
+    "ModelCard",
+    "ModelError",
+    "OutputError",
+    "Picture",
+    "PictureError",
+    "Prediction",
+    "Predictor",
+    "UnknownNameError",
+    "UsageError",
+    "__version__",
+    "preprocess",
+]

@@ -1,0 +1,150 @@
+"""From what a user names to a model file and its card: shipped name, folder, or single file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_emotion.card import CARD_NAME, KERAS_NAME, ModelCard
+from edge_emotion.errors import ChecksumError, ModelError, UnknownNameError, UsageError
+from edge_emotion.files import sha256
+from edge_emotion.runtimes import RuntimeName, runtime_name
+
+#: Which export an engine prefers. int8 first: it is the smaller file and gives the same bits on
+#: every processor. `bench` tells which is faster on a given one.
+PREFERRED: dict[RuntimeName, tuple[str, ...]] = {
+    "onnx": ("onnx-int8", "onnx-f32"),
+    "litert": ("tflite-int8", "tflite-int8-dynamic", "tflite-f32"),
+}
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A model file and what its card says."""
+
+    path: Path
+    card: ModelCard
+    recipe: str  # one of RECIPES, or "keras"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name -> folder of the models that come with the package."""
+    from edge_emotion import models
+
+    root = Path(models.__file__).parent
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CARD_NAME}"))}
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder or file that a user means: a path that exists, or a shipped model's name.
+
+    Raises:
+        UnknownNameError: a bare name that is neither.
+        ModelError: a path that does not exist.
+    """
+    path = Path(model)
+    if path.exists():
+        return path
+    shipped = shipped_models()
+    if str(model) in shipped:
+        return shipped[str(model)]
+    if len(path.parts) == 1 and not path.suffix:
+        raise UnknownNameError("model", str(model), [*shipped, "or the path of a model"])
+    raise ModelError(f"{model}: no such model file or folder")
+
+
+def model_folder(model: str | Path) -> Path:
+    """Like `find_model`, for what needs the whole folder.
+
+    Raises:
+        ModelError: it is a single file.
+    """
+    path = find_model(model)
+    if path.is_file():
+        if path.name == KERAS_NAME and (path.parent / CARD_NAME).is_file():
+            return path.parent
+        raise ModelError(f"{path} is a file: name the model folder that holds {CARD_NAME}")
+    return path
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of a model folder, or the one inside an exported file. Needs no extra.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if path.is_dir():
+        return ModelCard.read(path)
+    name = runtime_name(path)
+    if name == "keras":
+        return ModelCard.read(path.parent)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    if name == "onnx":
+        from edge_emotion.runtimes.onnx import OnnxRuntime
+
+        text: str | bytes | None = OnnxRuntime(path, 1).card_json()
+    else:
+        text = _card_in_zip(path)
+    if text is None:
+        raise ModelError(f"{path}: no card inside: export it again with edge-emotion export")
+    return ModelCard.from_json(text, str(path))
+
+
+def _card_in_zip(path: Path) -> bytes | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(CARD_NAME)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Artefact:
+    """Choose the file to run, and check it against its card.
+
+    Args:
+        model: shipped name, model folder, or file.
+        runtime: engine; None: onnx for a folder, the file's own for a file.
+
+    Raises:
+        ModelError: nothing there that the engine can run.
+        ChecksumError: a file of the folder is not the one that the card describes.
+        UsageError: a file of another engine than `runtime`.
+    """
+    path = find_model(model)
+    if path.is_file():
+        own = runtime_name(path)
+        if runtime is not None and runtime != own:
+            raise UsageError(f"{path} is run by {own}, not by {runtime}")
+        card = read_card(path)
+        if own == "keras":
+            _check_sha256(path, card.keras_sha256)
+            return Artefact(path, card, "keras")
+        if len(card.exports) != 1:
+            raise ModelError(f"{path}: the card inside is not of one export; export it again")
+        return Artefact(path, card, card.exports[0].recipe)
+    card = ModelCard.read(path)
+    runtime = runtime or "onnx"
+    if runtime == "keras":
+        _check_sha256(path / KERAS_NAME, card.keras_sha256)
+        return Artefact(path / KERAS_NAME, card, "keras")
+    for recipe in PREFERRED[runtime]:
+        export = card.export(recipe)
+        if export is not None and (path / export.file).is_file():
+            _check_sha256(path / export.file, export.sha256)
+            return Artefact(path / export.file, card, recipe)
+    raise ModelError(
+        f"{path}: no export that {runtime} runs: edge-emotion export {path} --to "
+        f"{PREFERRED[runtime][0]}"
+    )
+
+
+def _check_sha256(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    if expected is not None and sha256(path) != expected:
+        raise ChecksumError(
+            f"{path}: not the file that {CARD_NAME} describes (SHA-256 differs): "
+            "copy it again, or export again"
+        )

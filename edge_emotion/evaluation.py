@@ -1,0 +1,221 @@
+"""Figures from logits: accuracy and its kin, calibration, one model beside another.
+
+`softmax` and `uncertain` need numpy alone; the rest needs scikit-learn and scipy (extras
+``export``, ``train`` and ``bench`` bring both).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import (
+    Agreement,
+    ClassMetrics,
+    Confidence,
+    Evaluation,
+    Interval,
+    Protocol,
+)
+from edge_emotion.errors import MissingExtraError
+
+Logits = NDArray[np.float32]  # (N, labels)
+Labels = NDArray[np.int64]  # (N,)
+
+ECE_BINS = 15
+
+
+def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of shape (N, labels): softmax(logits / temperature) in float64."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    exponent = np.exp(scaled)
+    result: NDArray[np.float64] = exponent / exponent.sum(axis=-1, keepdims=True)
+    return result
+
+
+def wilson(successes: int, samples: int) -> Interval:
+    """95 % interval of a share (Wilson 1927), (0, 1) for no samples."""
+    if samples == 0:
+        return 0.0, 1.0
+    interval = _stats().binomtest(successes, samples).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def evaluate(
+    logits: Logits,
+    labels: Labels,
+    names: Sequence[str],
+    *,
+    data: str,
+    protocol: Protocol,
+    temperature: float = 1.0,
+) -> Evaluation:
+    """Score one model on labelled pictures.
+
+    Args:
+        logits: (N, labels).
+        labels: (N,), the true index of each.
+        names: of the labels, in the order of the logits.
+        data: what to call the pictures.
+        protocol: whether the model was trained on them.
+        temperature: for the expected calibration error.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn import metrics
+    except ImportError as error:
+        raise MissingExtraError("measuring accuracy", "bench") from error
+    predicted = logits.argmax(axis=1)
+    indices = list(range(len(names)))
+    confusion = metrics.confusion_matrix(labels, predicted, labels=indices)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=indices, zero_division=0.0
+    )
+    correct = int((predicted == labels).sum())
+    present = support > 0
+    return Evaluation(
+        data=data,
+        protocol=protocol,
+        samples=len(labels),
+        accuracy=correct / len(labels),
+        accuracy_interval=wilson(correct, len(labels)),
+        balanced_accuracy=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
+        ece=expected_calibration_error(softmax(logits, temperature), labels),
+        per_label={
+            name: ClassMetrics(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            for i, name in enumerate(names)
+        },
+        confusion=confusion.tolist(),
+    )
+
+
+def reliability(
+    probabilities: NDArray[np.float64], labels: Labels, bins: int = ECE_BINS
+) -> list[tuple[float, float, int]]:
+    """(mean confidence, accuracy, pictures) of each equal-width bin that is not empty."""
+    top = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    which = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        (float(top[which == b].mean()), float(correct[which == b].mean()), int((which == b).sum()))
+        for b in range(bins)
+        if (which == b).any()
+    ]
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float64], labels: Labels, bins: int = ECE_BINS
+) -> float:
+    """ECE, 0..1: |accuracy - confidence| averaged over pictures (Guo et al., ICML 2017)."""
+    rows = reliability(probabilities, labels, bins)
+    return sum(abs(acc - conf) * count for conf, acc, count in rows) / len(labels)
+
+
+def fit_confidence(logits: Logits, labels: Labels, coverage: float, fitted_on: str) -> Confidence:
+    """Fit temperature and threshold on validation pictures.
+
+    The temperature minimises the negative log likelihood (Guo et al., ICML 2017); the threshold is
+    the top probability that the share `coverage` of the pictures reaches.
+
+    Args:
+        logits: (N, labels).
+        labels: (N,).
+        coverage: share of pictures that shall not be "uncertain", 0 < coverage <= 1.
+        fitted_on: what to call the pictures; never a test split.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(log_temperature: float) -> float:
+        probabilities = softmax(logits, math.exp(log_temperature))
+        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+
+    found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
+    temperature = math.exp(float(found.x))
+    top = softmax(logits, temperature).max(axis=1)
+    return Confidence(
+        temperature=temperature,
+        threshold=float(np.quantile(top, 1 - coverage)),
+        coverage=coverage,
+        fitted_on=fitted_on,
+        samples=len(labels),
+    )
+
+
+def compare(
+    reference: Logits,
+    export: Logits,
+    *,
+    data: str,
+    labels: Labels | None = None,
+    temperature: float = 1.0,
+) -> Agreement:
+    """An export beside the float model on the same pictures.
+
+    Args:
+        reference: logits of the float Keras model, (N, labels).
+        export: logits of the export, (N, labels).
+        data: what to call the pictures.
+        labels: (N,), the true index of each, if known.
+        temperature: of the softmax.
+    """
+    p, q = softmax(reference, temperature), softmax(export, temperature)
+    difference = np.abs(p - q)
+    kl = (p * (np.log(p + 1e-12) - np.log(q + 1e-12))).sum(axis=1)
+    one, other = reference.argmax(axis=1), export.argmax(axis=1)
+    result = Agreement(
+        data=data,
+        samples=len(reference),
+        label_agreement=float((one == other).mean()),
+        max_probability_difference=float(difference.max()),
+        mean_probability_difference=float(difference.mean()),
+        kl_divergence=float(max(0.0, kl.mean())),
+    )
+    if labels is None:
+        return result
+    lost = int(((one == labels) & (other != labels)).sum())
+    gained = int(((one != labels) & (other == labels)).sum())
+    from dataclasses import replace
+
+    return replace(
+        result,
+        accuracy_float=float((one == labels).mean()),
+        accuracy_export=float((other == labels).mean()),
+        accuracy_drop=(lost - gained) / len(labels),
+        accuracy_drop_interval=paired_interval(lost, gained, len(labels)),
+        mcnemar_p=mcnemar(lost, gained),
+    )
+
+
+def paired_interval(lost: int, gained: int, samples: int) -> Interval:
+    """95 % interval of a difference of two paired shares, (lost - gained) / samples.
+
+    Agresti & Min, "Simple improved confidence intervals for comparing matched proportions",
+    Statistics in Medicine 2005: Wald's interval after adding 0.5 to each cell. It does not shrink
+    to nothing when no picture changes sides.
+    """
+    n, b, c = samples + 2, lost + 0.5, gained + 0.5
+    middle = (b - c) / n
+    half = 1.959964 * math.sqrt((b + c) - (b - c) ** 2 / n) / n
+    return middle - half, middle + half
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Exact two-sided McNemar test (1947): p of a split this uneven if neither model is better."""
+    if lost + gained == 0:
+        return 1.0
+    return float(_stats().binomtest(lost, lost + gained, 0.5).pvalue)
+
+
+def _stats():  # type: ignore[no-untyped-def]
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise MissingExtraError("measuring accuracy", "bench") from error
+    return stats

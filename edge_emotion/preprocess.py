@@ -1,0 +1,183 @@
+"""A picture -> the uint8 tensor that a model is fed.
+
+The only such code: training, calibration, prediction and benchmark all call it, so none of them
+can see other pixels than the others. Float scaling is inside the graphs.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile, ImageOps
+
+from edge_emotion.card import InputSpec
+from edge_emotion.errors import PictureError
+
+#: What counts as a picture: a path, an encoded file's bytes, a PIL image, or uint8 pixels of
+#: shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
+Picture: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+#: Larger pictures are refused before they are decoded (pillow's own limit, about 89 megapixels).
+MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode a picture to upright 8-bit RGB.
+
+    EXIF orientation is applied, transparency is composited on white, 16-bit and float samples are
+    scaled to 8 bits, and of an animation the first frame is taken. ICC profiles are ignored, as
+    they are by the data sets that models are trained on.
+
+    Args:
+        picture: see `Picture`.
+        at_least: (width, height) in pixels that the caller needs. A JPEG twice that size or more
+            is decoded at a fraction of its size (libjpeg's DCT scaling), which is much faster.
+
+    Returns:
+        An RGB image. With `at_least` it may be smaller than the original, never smaller than
+        twice `at_least`.
+
+    Raises:
+        PictureError: not a picture, damaged, truncated, empty, or of more than MAX_PIXELS pixels.
+    """
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture)
+    if isinstance(picture, Image.Image):
+        return _upright_rgb(picture, "image")
+    if not isinstance(picture, (str, Path, bytes)):
+        raise PictureError(
+            f"a picture is a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}"
+        )
+    name = "bytes" if isinstance(picture, bytes) else str(picture)
+    try:
+        data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    if not data:
+        raise PictureError(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of oddities (bombs, palettes, EXIF) that are handled here or harmless.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                _check_size(image, name)
+                if at_least is not None and isinstance(image, ImageFile.ImageFile):
+                    side = 2 * max(at_least)  # orientation may swap the sides
+                    image.draft(image.mode, (side, side))
+                return _upright_rgb(image, name)
+    except PictureError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{name}: not a picture in a format that pillow reads") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{name}: too large: more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
+    except Exception as error:  # decoders of hostile bytes raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"{name}: damaged or truncated: {reason}") from error
+
+
+def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Fit an upright RGB image to a model's input.
+
+    Args:
+        image: RGB, from `open_picture` or cut from one.
+        spec: the model's input.
+
+    Returns:
+        uint8 pixels of shape (height, width, channels), 0..255, C-contiguous.
+    """
+    if spec.channels == 1:
+        image = image.convert("L")
+    if image.size != (spec.width, spec.height):
+        image = image.resize((spec.width, spec.height), FILTERS[spec.resize])
+    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+
+
+def preprocess(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
+    """`open_picture`, then `to_tensor`: the whole picture as one face.
+
+    Returns:
+        uint8 pixels of shape (height, width, channels), 0..255.
+
+    Raises:
+        PictureError: see `open_picture`.
+    """
+    return to_tensor(open_picture(picture, (spec.width, spec.height)), spec)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            f"{name}: too large: {width} x {height} is more than {MAX_PIXELS / 1e6:.0f} megapixels"
+        )
+    if width < 1 or height < 1:
+        raise PictureError(f"{name}: a picture of {width} x {height} pixels has none")
+
+
+def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
+    if pixels.dtype != np.uint8:
+        raise PictureError(f"an array picture holds uint8 values 0..255, not {pixels.dtype}")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise PictureError(f"an array picture is (H, W), (H, W, 3) or (H, W, 4), not {pixels.shape}")
+    if 0 in pixels.shape:
+        raise PictureError(f"an array of shape {pixels.shape} has no pixels")
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    _check_size(image, "array")
+    return _upright_rgb(image, "array")
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """First frame, EXIF orientation applied, 8-bit RGB. Decodes the pixels."""
+    _check_size(image, name)
+    image.load()
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block must not cost a readable picture
+        image = image.copy()
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _deep_grey(image).convert("RGB")
+    if image.mode == "LAB":
+        to_srgb = ImageCms.buildTransform(
+            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+        )
+        converted = ImageCms.applyTransform(image, to_srgb)
+        assert converted is not None  # only None when applied in place
+        return converted
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and float grey to 8 bits.
+
+    Integer samples are 0..65535, as pillow gives them for PNG, TIFF and PGM; float samples are
+    0..1 if none exceeds 1, else 0..255.
+    """
+    samples = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    if image.mode == "F":
+        scale = 255.0 if samples.max() <= 1 else 1.0
+    else:
+        scale = 1 / 257
+    return Image.fromarray(np.clip(np.rint(samples * scale), 0, 255).astype(np.uint8))

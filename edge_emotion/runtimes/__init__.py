@@ -1,0 +1,102 @@
+"""One engine a file, one protocol: a uint8 batch in, logits out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.errors import ModelError, UnknownNameError, UsageError
+
+RuntimeName = Literal["onnx", "litert", "keras"]
+
+#: Which engine runs a file, by the ending that the exporters give it.
+BY_SUFFIX: dict[str, RuntimeName] = {".onnx": "onnx", ".tflite": "litert", ".keras": "keras"}
+
+
+class Runtime(Protocol):
+    """A loaded model."""
+
+    engine: str  # package that runs it
+    engine_version: str
+    input_shape: tuple[int, int, int]  # height, width, channels
+    outputs: int  # number of labels
+
+    def logits(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Args:
+            batch: uint8 pixels 0..255 of shape (N, height, width, channels), N >= 1.
+
+        Returns:
+            float32 logits of shape (N, labels).
+        """
+        ...
+
+
+def check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
+    """Refuse what a network would silently misread.
+
+    Raises:
+        UsageError: not uint8, or not (N, height, width, channels).
+    """
+    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != shape or not len(batch):
+        wanted = ", ".join(str(side) for side in shape)
+        raise UsageError(
+            f"a batch is uint8 of shape (N, {wanted}), not {batch.dtype} of shape {batch.shape}"
+        )
+
+
+def runtime_name(path: Path) -> RuntimeName:
+    """The engine for a model file.
+
+    Raises:
+        ModelError: an ending that no engine has.
+    """
+    if path.suffix not in BY_SUFFIX:
+        raise ModelError(f"{path}: not a model file: known endings are {', '.join(BY_SUFFIX)}")
+    return BY_SUFFIX[path.suffix]
+
+
+def open_runtime(path: Path, threads: int | None = None) -> Runtime:
+    """Load a model file with the engine for it.
+
+    Args:
+        path: .onnx, .tflite or .keras.
+        threads: of the engine, 1 or more; None: its own choice.
+
+    Raises:
+        ModelError: the file is missing, damaged, or not in the form that edge-emotion exports.
+        MissingExtraError: the engine is not installed.
+        UsageError: fewer than one thread.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be 1 or more, not {threads}")
+    name = runtime_name(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    if name == "onnx":
+        from edge_emotion.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime(path, threads)
+    if name == "litert":
+        from edge_emotion.runtimes.litert import LiteRtRuntime
+
+        return LiteRtRuntime(path, threads)
+    from edge_emotion.runtimes.keras import KerasRuntime
+
+    return KerasRuntime(path, threads)
+
+
+def check_runtime_name(name: str) -> RuntimeName:
+    """Give `name` back if it is an engine.
+
+    Raises:
+        UnknownNameError: it is not; the message suggests the nearest.
+    """
+    for known in BY_SUFFIX.values():
+        if name == known:
+            return known
+    raise UnknownNameError("runtime", name, BY_SUFFIX.values())

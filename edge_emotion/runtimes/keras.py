@@ -1,0 +1,66 @@
+"""The float reference by Keras (extra: train). The only runtime that loads TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import OUTPUT_NAME
+from edge_emotion.errors import MissingExtraError, ModelError
+from edge_emotion.runtimes import check_batch
+
+
+class KerasRuntime:
+    """See `edge_emotion.runtimes.Runtime`. The softmax at the model's end is cut off."""
+
+    engine = "keras"
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        try:
+            import keras
+        except ImportError as error:
+            raise MissingExtraError(f"running {path.name}", "train") from error
+        self.engine_version: str = keras.__version__
+        if threads is not None and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError as error:
+                raise ModelError(
+                    "TensorFlow is already running: its threads are fixed; use a fresh process"
+                ) from error
+        try:
+            model = keras.saving.load_model(path, compile=False)
+        except Exception as error:  # Keras raises whatever the damaged part raised
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+        names = [layer.name for layer in model.layers]
+        if OUTPUT_NAME not in names or len(model.input_shape) != 4:
+            raise ModelError(
+                f"{path}: no layer named {OUTPUT_NAME!r} on a picture input (N, H, W, C): name the "
+                "last layer before the softmax so, or train with edge-emotion train"
+            )
+        self.logits_model = keras.Model(model.input, model.get_layer(OUTPUT_NAME).output)
+        self.input_shape: tuple[int, int, int] = tuple(model.input_shape[1:])
+        self.outputs = int(self.logits_model.output_shape[-1])
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # A graph, not op by op: what a user of the Keras model would time.
+            self._call = tf.function(
+                lambda x: self.logits_model(x, training=False),
+                input_signature=[tf.TensorSpec((None, *self.input_shape), tf.float32)],
+            )
+        else:
+            self._call = self.logits_model
+
+    def logits(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `edge_emotion.runtimes.Runtime.logits`."""
+        check_batch(batch, self.input_shape)
+        return np.asarray(self._call(batch.astype(np.float32)), np.float32)

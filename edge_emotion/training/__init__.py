@@ -1,0 +1,1 @@
+"""Data sets, splits, architectures, fitting: the workstation side (extra: train)."""

@@ -1,0 +1,122 @@
+"""Architectures by name. Each ends in ``logits``; `with_softmax` adds the last, separate step.
+
+Input of every network: float32 of shape (batch, H, W, C), values 0..255. Normalisation is a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_emotion.card import INPUT_NAME, OUTPUT_NAME, InputSpec
+from edge_emotion.errors import MissingExtraError, UnknownNameError
+
+try:
+    import keras
+    from keras import layers
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+PROBABILITIES = "probabilities"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's builder with the input it was made for."""
+
+    build: Callable[[InputSpec, int, float, float], keras.Model]  # input, labels, width, dropout
+    input: InputSpec
+    dropout: float
+
+
+def _baseline_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> keras.Model:
+    """The CNN that the project grew from: about 19 M parameters at 150 x 150 RGB."""
+    image = keras.Input(spec.shape, name=INPUT_NAME)
+    x = layers.Rescaling(1 / 255, name="rescale")(image)
+    for i, filters in enumerate((32, 64, 128), 1):
+        x = layers.Conv2D(_scaled(filters, width), 3, activation="relu", name=f"conv{i}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Dense(_scaled(512, width), activation="relu", name="dense")(x)
+    return keras.Model(image, layers.Dense(labels, name=OUTPUT_NAME)(x), name="baseline-cnn")
+
+
+def _edge_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> keras.Model:
+    """A small residual net of plain 3 x 3 convolutions, for int8 engines.
+
+    Every BatchNorm follows a convolution and folds into it; ReLU bounds one side of the range;
+    global average pooling instead of a large Dense. No swish, no squeeze-and-excitation, no
+    depthwise layers: they are where int8 loses accuracy or the engines lose speed.
+    Residual units: He et al., CVPR 2016.
+    """
+    image = keras.Input(spec.shape, name=INPUT_NAME)
+    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(image)
+    for stage, filters in enumerate((16, 32, 64), 1):
+        filters = _scaled(filters, width)
+        x = _conv(x, filters, f"stage{stage}_in")
+        x = _residual(x, filters, f"stage{stage}_res")
+        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+    x = _residual(x, _scaled(64, width), "stage4_res")
+    x = layers.GlobalAveragePooling2D(name="gap")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(image, layers.Dense(labels, name=OUTPUT_NAME)(x), name="edge-cnn")
+
+
+def _conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _residual(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    y = layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(y)
+    y = layers.Add(name=f"{name}_add")([x, y])
+    return layers.ReLU(name=f"{name}_relu")(y)
+
+
+def _scaled(filters: int, width: float) -> int:
+    """Channels times `width`, rounded to a multiple of 8, on which int8 kernels work."""
+    return filters if width == 1 else max(8, 8 * round(filters * width / 8))
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "baseline-cnn": Architecture(_baseline_cnn, InputSpec(150, 150, 3), dropout=0.5),
+    "edge-cnn": Architecture(_edge_cnn, InputSpec(48, 48, 1), dropout=0.3),
+}
+
+
+def get_architecture(name: str) -> Architecture:
+    """Look an architecture up.
+
+    Raises:
+        UnknownNameError: there is none of that name; the message suggests the nearest.
+    """
+    if name not in ARCHITECTURES:
+        raise UnknownNameError("architecture", name, ARCHITECTURES)
+    return ARCHITECTURES[name]
+
+
+def with_softmax(logits_model: keras.Model) -> keras.Model:
+    """The Keras model that is saved: logits, then softmax as a layer of its own."""
+    probabilities = layers.Softmax(name=PROBABILITIES)(logits_model.output)
+    return keras.Model(logits_model.input, probabilities, name=logits_model.name)
+
+
+def without_softmax(model: keras.Model) -> keras.Model:
+    """Cut a saved model before its softmax."""
+    return keras.Model(model.input, model.get_layer(OUTPUT_NAME).output, name=model.name)
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds per picture of the convolutions and dense layers."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            kernel = math.prod(layer.kernel.shape)  # kh * kw * cin * cout
+            total += math.prod(layer.output.shape[1:3]) * kernel
+        elif isinstance(layer, layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total

@@ -1,0 +1,120 @@
+"""Hyper-parameters: one frozen dataclass, from TOML and from arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edge_emotion.card import Resize
+from edge_emotion.errors import InputError, UnknownNameError, UsageError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training makes, beside the pictures. Recorded in the card."""
+
+    architecture: str = "edge-cnn"
+    labels: list[str] | None = None  # None: all that the data have
+    size: int | None = None  # input height and width, pixels; None: the architecture's
+    channels: Literal[1, 3] | None = None  # None: the architecture's
+    resize: Resize = "bilinear"
+    width: float = 1.0  # factor on the number of channels
+    dropout: float | None = None  # 0..1; None: the architecture's
+
+    seed: int = 1
+    epochs: int = 60
+    batch_size: int = 128
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = 2e-3
+    schedule: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = 1e-3  # AdamW only
+    label_smoothing: float = 0.0  # 0..1
+    balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
+    patience: int = 15  # epochs without a better validation loss before stopping
+
+    valid_fraction: float = 0.15  # where the publisher has no validation split
+    test_fraction: float = 0.15  # where the publisher has no test split
+    coverage: float = 0.9  # share of validation pictures that are not "uncertain"
+
+    flip: bool = True  # left and right
+    rotation: float = 15.0  # degrees, either way
+    zoom: float = 0.15  # share of the side, either way
+    shift: float = 0.1  # share of the side, either way
+    shear: float = 0.1  # tangent, either way
+    brightness: float = 0.2  # share of the range, either way
+    contrast: float = 0.3  # factor 1 +- contrast
+    erase: float = 0.2  # probability that a rectangle is blotted out
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 1,
+            "patience": self.patience >= 1,
+            "size": self.size is None or 8 <= self.size <= 1024,
+            "width": 0.05 <= self.width <= 8,
+            "dropout": self.dropout is None or 0 <= self.dropout < 1,
+            "learning_rate": self.learning_rate > 0,
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "balance": 0 <= self.balance <= 1,
+            "valid_fraction": 0 < self.valid_fraction < 0.5,
+            "test_fraction": 0 <= self.test_fraction < 0.5,
+            "coverage": 0 < self.coverage <= 1,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the card."""
+        return dataclasses.asdict(self)
+
+
+#: What `baseline-cnn` was trained with originally, where that differs from the defaults.
+ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "baseline-cnn": {
+        "batch_size": 32,
+        "epochs": 40,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "balance": 0.0,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "erase": 0.0,
+    },
+}
+
+
+def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
+    """Defaults of the architecture, then the TOML file, then the arguments that were given.
+
+    Args:
+        file: TOML with the fields of `TrainConfig` at top level, or None.
+        arguments: field -> value; None stands for "not given".
+
+    Raises:
+        UsageError: an unknown field, or a value of the wrong type or range.
+        InputError: the file cannot be read.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    given |= {name: value for name, value in arguments.items() if value is not None}
+    known = [f.name for f in dataclasses.fields(TrainConfig)]
+    for name in given:
+        if name not in known:
+            raise UnknownNameError("hyper-parameter", name, known)
+    architecture = given.get("architecture", TrainConfig.architecture)
+    values = ARCHITECTURE_DEFAULTS.get(architecture, {}) | given
+    try:
+        return msgspec.convert(values, TrainConfig)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"hyper-parameters: {error}") from error

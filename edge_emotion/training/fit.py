@@ -1,0 +1,258 @@
+"""Fitting one network: augmentation, the loop, checkpoints that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import InputSpec
+from edge_emotion.errors import DataError, MissingExtraError
+from edge_emotion.files import replacing, write_bytes
+from edge_emotion.training.architectures import get_architecture
+from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.loading import LoadedPictures
+
+try:
+    import keras
+    from keras import layers
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+#: Columns of ``history.json``, one row an epoch.
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network with the weights of its best epoch."""
+
+    logits_model: keras.Model
+    history: History
+    best_epoch: int  # counted from 1
+
+
+def augmentation(config: TrainConfig) -> keras.Sequential:
+    """The augmenting layers, active in training only. float32 pixels 0..255 in and out."""
+    steps: list[Any] = []
+    if config.flip:
+        steps.append(layers.RandomFlip("horizontal"))
+    if config.rotation:
+        steps.append(layers.RandomRotation(config.rotation / 360, fill_mode="reflect"))
+    if config.zoom:
+        steps.append(layers.RandomZoom(config.zoom, fill_mode="reflect"))
+    if config.shift:
+        steps.append(layers.RandomTranslation(config.shift, config.shift, fill_mode="reflect"))
+    if config.shear:
+        steps.append(layers.RandomShear(config.shear, config.shear, fill_mode="reflect"))
+    if config.brightness:
+        steps.append(layers.RandomBrightness(config.brightness))
+    if config.contrast:
+        steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
+    if config.erase:
+        steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
+    return keras.Sequential(steps, name="augmentation")
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Shuffled batches (pixels, targets, weights); the order depends on seed and epoch alone."""
+
+    def __init__(
+        self,
+        loaded: LoadedPictures,
+        indices: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        batch_size: int,
+        seed: int,
+        epoch: int,
+    ) -> None:
+        super().__init__()
+        self.loaded, self.indices, self.weights = loaded, indices, weights
+        self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        order = np.random.default_rng([self.seed, self.epoch])
+        self.order = order.permutation(self.indices)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.indices) / self.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
+        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        pixels = self.loaded.pixels[chosen].astype(np.float32)
+        targets = self.loaded.targets[chosen]
+        return pixels, targets, targets @ self.weights
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._shuffle()
+
+
+class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes history, best weights and a state to resume from; stops when patience is over.
+
+    All of its decisions follow from the history, so a resumed run decides as an unbroken one.
+    """
+
+    def __init__(self, folder: Path, history: History, patience: int, watch: str) -> None:
+        super().__init__()
+        self.folder, self.history, self.patience, self.watch = folder, history, patience, watch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.history.append({k: float(v) for k, v in (logs or {}).items()})
+        best = best_epoch(self.history, self.watch)
+        if best == len(self.history):
+            with replacing(self.folder / "best.weights.h5") as path:
+                self.model.get_layer("network").save_weights(path)
+        with replacing(self.folder / "last.keras") as path:
+            self.model.save(path)
+        write_bytes(self.folder / "history.json", json.dumps(self.history, indent=1).encode())
+        if len(self.history) - best >= self.patience:
+            self.model.stop_training = True
+
+
+def best_epoch(history: History, watch: str) -> int:
+    """Number, counted from 1, of the first epoch with the lowest `watch`."""
+    values = [row[watch] for row in history]
+    return 1 + int(np.argmin(np.nan_to_num(values, nan=np.inf)))
+
+
+def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
+    """Weight of each label in the loss: inverse frequency to the power `balance`, mean 1.
+
+    Args:
+        targets: (N, labels), rows sum to 1.
+        balance: 0 (none) to 1 (full).
+
+    Raises:
+        DataError: a label without a picture.
+    """
+    mass = targets.sum(axis=0)
+    if (mass == 0).any():
+        raise DataError("a label has no training picture: add pictures or leave the label out")
+    weights = mass**-balance
+    return (weights / (weights @ mass / mass.sum())).astype(np.float32)
+
+
+def input_spec(config: TrainConfig) -> InputSpec:
+    """The input of the network that `config` describes."""
+    own = get_architecture(config.architecture).input
+    return InputSpec(
+        config.size or own.height, config.size or own.width, config.channels or own.channels,
+        config.resize,
+    )  # fmt: skip
+
+
+def build(config: TrainConfig, labels: int) -> keras.Model:
+    """The untrained network, from float32 pixels 0..255 to logits."""
+    architecture = get_architecture(config.architecture)
+    dropout = architecture.dropout if config.dropout is None else config.dropout
+    return architecture.build(input_spec(config), labels, config.width, dropout)
+
+
+def fit(
+    config: TrainConfig,
+    loaded: LoadedPictures,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    folder: Path,
+    *,
+    resume: bool = False,
+    callbacks: list[Any] | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> Fitted:
+    """Train one network and keep the weights of the epoch with the lowest validation loss.
+
+    Adam or AdamW on categorical cross-entropy with soft targets. Two runs with one seed on one
+    machine give the same weights.
+
+    Args:
+        config: hyper-parameters.
+        loaded: the pictures.
+        train: indices to train on.
+        valid: indices for early stopping and the choice of the best epoch.
+        folder: for checkpoints; made if it is not there.
+        resume: go on from the checkpoint in `folder`, if there is one.
+        callbacks: further Keras callbacks, such as a progress bar.
+        log: told in a line what happens.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(config.seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    weights = label_weights(loaded.targets[train], config.balance)
+    history: History = []
+    steps = math.ceil(len(train) / config.batch_size)
+    history_file = folder / "history.json"
+    if resume and history_file.exists():
+        history = json.loads(history_file.read_text())
+        model = keras.saving.load_model(folder / "last.keras")
+        log(f"resuming after epoch {len(history)}")
+    else:
+        network = build(config, loaded.targets.shape[1])
+        image = keras.Input(network.input_shape[1:], name="augmented")
+        body = keras.Model(network.input, network.output, name="network")
+        model = keras.Model(image, body(augmentation(config)(image)))
+        model.compile(
+            _optimizer(config, steps),
+            keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=config.label_smoothing
+            ),
+            metrics=["accuracy"],
+            jit_compile=False,
+        )
+    keeper = _Keeper(folder, history, config.patience, "val_loss")
+    done = len(history)
+    if done < config.epochs and (not done or done - best_epoch(history, "val_loss") < config.patience):
+        model.fit(
+            _Batches(loaded, train, weights, config.batch_size, config.seed, done),
+            validation_data=(
+                loaded.pixels[valid].astype(np.float32),
+                loaded.targets[valid],
+                loaded.targets[valid] @ weights,
+            ),
+            validation_batch_size=256,
+            initial_epoch=done,
+            epochs=config.epochs,
+            callbacks=[keeper, *(callbacks or [])],
+            verbose=0,
+            shuffle=False,
+        )
+    logits_model = build(config, loaded.targets.shape[1])
+    logits_model.load_weights(folder / "best.weights.h5")
+    return Fitted(logits_model, history, best_epoch(history, "val_loss"))
+
+
+def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = min(steps, steps * config.epochs // 10)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else config.learning_rate,
+            max(1, steps * config.epochs - warmup),
+            warmup_target=config.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+
+
+def predict_logits(
+    logits_model: keras.Model, pixels: NDArray[np.uint8], batch: int = 256
+) -> NDArray[np.float32]:
+    """Logits of shape (N, labels), in batches, so that `pixels` may be a memory map."""
+    parts = [
+        np.asarray(logits_model(pixels[i : i + batch].astype(np.float32), training=False))
+        for i in range(0, len(pixels), batch)
+    ]
+    return np.concatenate(parts)
