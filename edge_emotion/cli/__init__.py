@@ -1,0 +1,79 @@
+"""The command line: parse, call, print. One module a command; heavy imports inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from edge_emotion.cli import bench, doctor, export, inspect, predict, train
+from edge_emotion.cli.terminal import complain
+from edge_emotion.errors import EdgeEmotionError
+
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns every error raised on purpose into one line on stderr and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgeEmotionError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except MemoryError:
+            complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
+            raise typer.Exit(EdgeEmotionError.exit_code) from None
+
+
+app = typer.Typer(
+    name="edge-emotion",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from edge_emotion import __version__
+
+        print(f"edge-emotion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def edge_emotion(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Facial-expression CNNs from Keras to int8 on a Raspberry Pi, with the cost measured.
+
+    Exit codes: 0 done, 1 a check failed, 2 usage, 3 an extra is missing, 4 an input could not be
+    read (the others were still processed), 5 an output could not be written, 130 interrupted.
+    """
+
+
+app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("bench")(bench.bench)
+app.command("train")(train.train)
+app.command("inspect")(inspect.inspect)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of ``edge-emotion``."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command began
+        raise SystemExit(INTERRUPTED) from None

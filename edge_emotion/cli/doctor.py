@@ -1,0 +1,7 @@
+"""``edge-emotion doctor``."""
+
+from __future__ import annotations
+
+
+def doctor() -> None:
+    """Not written yet."""

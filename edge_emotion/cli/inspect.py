@@ -1,0 +1,7 @@
+"""``edge-emotion inspect``."""
+
+from __future__ import annotations
+
+
+def inspect() -> None:
+    """Not written yet."""

@@ -1,0 +1,7 @@
+"""``edge-emotion train``."""
+
+from __future__ import annotations
+
+
+def train() -> None:
+    """Not written yet."""
