@@ -29,7 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"cannot write {path}: {reason}; free space or name another place") from error
+        raise OutputError(
+            f"cannot write {path}: {reason}; free space or name another place"
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

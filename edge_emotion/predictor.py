@@ -93,7 +93,11 @@ class Predictor:
 
     @overload
     def predict_many(
-        self, pictures: Iterable[Picture], *, batch_size: int = ..., on_error: Literal["raise"] = ...
+        self,
+        pictures: Iterable[Picture],
+        *,
+        batch_size: int = ...,
+        on_error: Literal["raise"] = ...,
     ) -> Iterator[Prediction]: ...
 
     @overload

@@ -84,7 +84,9 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
     except Image.UnidentifiedImageError as error:
         raise PictureError(f"{name}: not a picture in a format that pillow reads") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name}: too large: more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
+        raise PictureError(
+            f"{name}: too large: more than {MAX_PIXELS / 1e6:.0f} megapixels"
+        ) from error
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(f"{name}: damaged or truncated: {reason}") from error
@@ -135,7 +137,9 @@ def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
-        raise PictureError(f"an array picture is (H, W), (H, W, 3) or (H, W, 4), not {pixels.shape}")
+        raise PictureError(
+            f"an array picture is (H, W), (H, W, 3) or (H, W, 4), not {pixels.shape}"
+        )
     if 0 in pixels.shape:
         raise PictureError(f"an array of shape {pixels.shape} has no pixels")
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -29,8 +29,6 @@ def progress(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
         from rich.progress import track
 
         total = len(items) if isinstance(items, Sized) else None
-        return track(
-            items, description, total=total, console=Console(stderr=True), transient=True
-        )
+        return track(items, description, total=total, console=Console(stderr=True), transient=True)
 
     return wrap

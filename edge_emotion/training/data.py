@@ -215,7 +215,9 @@ def _from_votes(
     return tuple(v / sum(kept) for v in kept)
 
 
-def _read_ferplus(path: Path, tree: _FolderTree | _ZipTree, labels: Sequence[str] | None) -> Dataset:
+def _read_ferplus(
+    path: Path, tree: _FolderTree | _ZipTree, labels: Sequence[str] | None
+) -> Dataset:
     root = tree.ferplus_root()
     if root is None:
         raise DataError(f"{path}: no FER2013Train|Valid|Test/label.csv inside")
@@ -289,7 +291,9 @@ def _read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
                 target = None
             if target is not None:
                 key = f"{path.name}:{number}"
-                samples.append(Sample(key, target, usage, lambda t=text, k=key: _parse_pixels(t, k)))  # type: ignore[misc]
+                samples.append(
+                    Sample(key, target, usage, lambda t=text, k=key: _parse_pixels(t, k))
+                )  # type: ignore[misc]
     votes_source = "; votes: FER+ (Barsoum et al., 2016, arXiv 1608.01041)" if votes_rows else ""
     return Dataset(
         name="FER+" if votes_rows else "FER2013",
@@ -317,7 +321,9 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     """``class/**/picture`` or ``split/class/**/picture``; hidden files and folders are skipped."""
 
     def folders(parent: Path) -> list[Path]:
-        return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
+        return sorted(
+            p for p in parent.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))
+        )
 
     children = folders(path)
     by_split = {SPLIT_FOLDERS.get(p.name.casefold()): p for p in children}

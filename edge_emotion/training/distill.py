@@ -62,7 +62,9 @@ def distill_pictures(
             "pass --calibration DIR with training pictures"
         )
     probe = keras.Model(logits_model.input, [*(x.input for x in norms), logits_model.output])
-    targets = tf.one_hot(np.arange(count) % logits_model.output_shape[-1], logits_model.output_shape[-1])
+    targets = tf.one_hot(
+        np.arange(count) % logits_model.output_shape[-1], logits_model.output_shape[-1]
+    )
     statistics = [
         (tf.constant(x.moving_mean), tf.constant(x.moving_variance), x.epsilon) for x in norms
     ]

@@ -212,7 +212,9 @@ def fit(
         )
     keeper = _Keeper(folder, history, config.patience, "val_loss")
     done = len(history)
-    if done < config.epochs and (not done or done - best_epoch(history, "val_loss") < config.patience):
+    if done < config.epochs and (
+        not done or done - best_epoch(history, "val_loss") < config.patience
+    ):
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, done),
             validation_data=(

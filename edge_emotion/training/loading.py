@@ -220,7 +220,9 @@ def split_pictures(
         for name in earlier:
             leaked = np.isin(groups[parts[name]], groups[parts[later]])
             if leaked.any():
-                dropped[f"in {name}, same or nearly the same as one in {later}"] += int(leaked.sum())
+                dropped[f"in {name}, same or nearly the same as one in {later}"] += int(
+                    leaked.sum()
+                )
                 parts[name] = parts[name][~leaked]
         if len(parts[later]):
             words.append(f"{later}: the publisher's")
@@ -276,10 +278,7 @@ def count_splits(labels: list[str], loaded: LoadedPictures, parts: Splits) -> li
         SplitCount(
             name,
             len(parts[name]),
-            {
-                label: int((loaded.labels[parts[name]] == i).sum())
-                for i, label in enumerate(labels)
-            },
+            {label: int((loaded.labels[parts[name]] == i).sum()) for i, label in enumerate(labels)},
         )
         for name in SPLITS
         if len(parts[name])
