@@ -119,7 +119,7 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
             raise UsageError(f"{path} is run by {own}, not by {runtime}")
         card = read_card(path)
         if own == "keras":
-            _check_sha256(path, card.keras_sha256)
+            verify(path, card.keras_sha256)
             return Artefact(path, card, "keras")
         if len(card.exports) != 1:
             raise ModelError(f"{path}: the card inside is not of one export; export it again")
@@ -127,12 +127,12 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
     card = ModelCard.read(path)
     runtime = runtime or "onnx"
     if runtime == "keras":
-        _check_sha256(path / KERAS_NAME, card.keras_sha256)
+        verify(path / KERAS_NAME, card.keras_sha256)
         return Artefact(path / KERAS_NAME, card, "keras")
     for recipe in PREFERRED[runtime]:
         export = card.export(recipe)
         if export is not None and (path / export.file).is_file():
-            _check_sha256(path / export.file, export.sha256)
+            verify(path / export.file, export.sha256)
             return Artefact(path / export.file, card, recipe)
     raise ModelError(
         f"{path}: no export that {runtime} runs: edge-emotion export {path} --to "
@@ -140,7 +140,13 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
     )
 
 
-def _check_sha256(path: Path, expected: str | None) -> None:
+def verify(path: Path, expected: str | None) -> None:
+    """Compare a file with the SHA-256 in its card.
+
+    Raises:
+        ModelError: there is no such file.
+        ChecksumError: it is another.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     if expected is not None and sha256(path) != expected:

@@ -38,6 +38,7 @@ RECIPES: Mapping[str, str] = {
 
 Resize = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Protocol = Literal["held-out", "cross-validation", "training-set"]
+CalibrationKind = Literal["pictures", "distilled"]
 Interval = tuple[float, float]
 
 
@@ -153,7 +154,7 @@ class TrainingRecord:
 class CalibrationRecord:
     """The pictures on which the ranges of the activations were measured."""
 
-    kind: Literal["pictures", "distilled"]
+    kind: CalibrationKind
     source: str
     samples: int
     seed: int

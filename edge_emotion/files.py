@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,3 +48,14 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tool_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Version of each installed package, from its metadata; nothing is imported."""
+    versions = {}
+    for package in packages:
+        for name in (package, f"{package}-cpu"):  # tensorflow-cpu is tensorflow
+            with suppress(importlib.metadata.PackageNotFoundError):
+                versions[package] = importlib.metadata.version(name)
+                break
+    return versions

@@ -24,6 +24,8 @@ Picture: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 #: Larger pictures are refused before they are decoded (pillow's own limit, about 89 megapixels).
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+#: Larger files are refused before all of them is read: more than MAX_PIXELS take uncompressed.
+MAX_BYTES = 4 * MAX_PIXELS
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -56,24 +58,24 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
-    if isinstance(picture, Image.Image):
-        return _upright_rgb(picture, "image")
-    if not isinstance(picture, (str, Path, bytes)):
+    if not isinstance(picture, (str, Path, bytes, Image.Image)):
         raise PictureError(
-            f"a picture is a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}"
+            "a picture is a path, bytes, a PIL image or a uint8 array, "
+            f"not {type(picture).__name__}"
         )
-    name = "bytes" if isinstance(picture, bytes) else str(picture)
-    try:
-        data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
-    if not data:
-        raise PictureError(f"{name}: the file is empty")
+    name = _name(picture)
     try:
         with warnings.catch_warnings():
             # Pillow warns of oddities (bombs, palettes, EXIF) that are handled here or harmless.
             warnings.simplefilter("ignore")
+            if isinstance(picture, Image.Image):
+                return _upright_rgb(picture, name)
+            data = picture if isinstance(picture, bytes) else _read_file(Path(picture), name)
+            if not data:
+                raise PictureError(f"{name}: the file is empty")
             with Image.open(io.BytesIO(data)) as image:
+                if image.format == "EPS":  # pillow would run Ghostscript on it
+                    raise PictureError(f"{name}: PostScript is a program, not a picture")
                 _check_size(image, name)
                 if at_least is not None and isinstance(image, ImageFile.ImageFile):
                     side = 2 * max(at_least)  # orientation may swap the sides
@@ -87,9 +89,37 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
         raise PictureError(
             f"{name}: too large: more than {MAX_PIXELS / 1e6:.0f} megapixels"
         ) from error
+    except MemoryError as error:
+        raise PictureError(f"{name}: too large for the memory that is left") from error
     except Exception as error:  # decoders of hostile bytes raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(f"{name}: damaged or truncated: {reason}") from error
+
+
+def _name(picture: str | Path | bytes | Image.Image) -> str:
+    """What to call a picture in an error: one line, whatever its path holds."""
+    if isinstance(picture, bytes):
+        return "bytes"
+    if isinstance(picture, Image.Image):
+        return "image"
+    path = str(picture)
+    return path if path.isprintable() else repr(path)
+
+
+def _read_file(path: Path, name: str) -> bytes:
+    """All of a file, which may be a pipe or a device without an end."""
+    chunks = []
+    size = 0
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise PictureError(f"{name}: larger than {MAX_BYTES / 1e6:.0f} MB")
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    return b"".join(chunks)
 
 
 def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
@@ -155,7 +185,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block must not cost a readable picture
         image = image.copy()
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _deep_grey(image).convert("RGB")
@@ -167,7 +197,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         assert converted is not None  # only None when applied in place
         return converted
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
@@ -184,4 +214,7 @@ def _deep_grey(image: Image.Image) -> Image.Image:
         scale = 255.0 if samples.max() <= 1 else 1.0
     else:
         scale = 1 / 257
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            samples[samples == transparent] = 65535  # white
     return Image.fromarray(np.clip(np.rint(samples * scale), 0, 255).astype(np.uint8))

@@ -2,6 +2,86 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def export() -> None:
-    """Not written yet."""
+import typer
+
+from edge_emotion.cli.terminal import note, progress
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Model folder (from train), or a shipped model's name.")
+    ],
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            help="Recipe, comma-separated or repeated: onnx-f32, onnx-int8, tflite-f32, "
+            "tflite-int8, tflite-int8-dynamic.  [default: all but the last]",
+        ),
+    ] = None,
+    calibration: Annotated[
+        str,
+        typer.Option(
+            help="Pictures for the int8 ranges: labelled data, of which only training pictures "
+            "are used, or 'card' for the model folder's own, which contain no photograph."
+        ),
+    ] = "card",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled pictures to check on; held-out ones are used.  "
+            "[default: those of --calibration, or the model folder's own]"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write.  [default: the model folder]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace exports that are there.")
+    ] = False,
+    max_drop: Annotated[
+        float, typer.Option(help="Gate: accuracy that may be lost, in percentage points.")
+    ] = 1.0,
+    min_agreement: Annotated[
+        float, typer.Option(help="Gate: share of pictures that must keep the float model's label.")
+    ] = 0.98,
+    samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 1,
+) -> None:
+    """Export a Keras model to ONNX and TFLite, float and int8, and check each file against it.
+
+    Prints the path of each export. One outside the gates is kept with .rejected in its name, and
+    the exit code is 1. Needs the extra "export".
+    """
+    from edge_emotion.artefacts import model_folder
+    from edge_emotion.card import check_recipe
+    from edge_emotion.quiet import quiet
+
+    recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
+    folder = model_folder(model)
+    with quiet():
+        from edge_emotion.exporters.export import (
+            DEFAULT_RECIPES,
+            Gates,
+            export_model,
+            raise_for_gates,
+        )
+    outcomes = export_model(
+        folder,
+        recipes or DEFAULT_RECIPES,
+        calibration=calibration,
+        data=data,
+        out=out,
+        overwrite=overwrite,
+        gates=Gates(max_drop, min_agreement),
+        samples=samples,
+        seed=seed,
+        progress=progress("reading pictures"),
+        log=note,
+    )
+    for outcome in outcomes:
+        print(outcome.path)
+    raise_for_gates(outcomes)

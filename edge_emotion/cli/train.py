@@ -2,6 +2,160 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
-def train() -> None:
-    """Not written yet."""
+import typer
+
+from edge_emotion.cli.terminal import note, progress
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(help="Folder of class folders, FER+ (folder or zip), or fer2013.csv."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder to write.  [default: RUN/model]")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checkpoints and pictures.  [default: runs/NAME]"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model.  [default: the architecture]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of hyper-parameters; options here go first.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(help="Cross-validate with this many folds before the final training.")
+    ] = 0,
+    validate_on_train: Annotated[
+        bool,
+        typer.Option(
+            "--validate-on-train",
+            help="The original project's protocol: validation = training pictures. Every figure "
+            "is marked as a training-set figure.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints in the run folder.")
+    ] = False,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the weights, for the card.")
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="edge-cnn or baseline-cnn.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input height and width, pixels.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB.")] = None,
+    width: Annotated[float | None, typer.Option(help="Factor on the channels.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    balance: Annotated[
+        float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation loss.")
+    ] = None,
+    valid_fraction: Annotated[
+        float | None, typer.Option(help="Where the publisher has no validation split.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Where the publisher has no test split.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of pictures that are not uncertain.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option(help="Augment: left and right.")] = None,
+    rotation: Annotated[float | None, typer.Option(help="Augment: degrees.")] = None,
+    zoom: Annotated[float | None, typer.Option(help="Augment: share.")] = None,
+    shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
+    shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
+    brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,
+    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 +- this.")] = None,
+    erase: Annotated[float | None, typer.Option(help="Augment: probability.")] = None,
+) -> None:
+    """Train a Keras CNN on labelled pictures and write a model folder.
+
+    Hyper-parameters left out come from --config, then from the architecture. Needs the extra
+    "train".
+    """
+    arguments: dict[str, Any] = dict(locals())
+    for other in ("data", "out", "run", "name", "config", "folds", "validate_on_train", "resume"):
+        del arguments[other]
+    del arguments["licence"]
+    if labels is not None:
+        arguments["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
+
+    from edge_emotion.quiet import quiet
+    from edge_emotion.training.config import make_config
+
+    settings = make_config(config, arguments)
+    with quiet():
+        from edge_emotion.training.architectures import get_architecture
+        from edge_emotion.training.train import Plan, train_model
+    get_architecture(settings.architecture)
+    name = name or settings.architecture
+    run = run or Path("runs", name)
+    plan = Plan(
+        out=out or run / "model",
+        run=run,
+        name=name,
+        command=_command(data),
+        **({"licence": licence} if licence else {}),
+        folds=folds,
+        validate_on_train=validate_on_train,
+        resume=resume,
+    )
+    card = train_model(data, settings, plan, progress=progress, callbacks=_epoch_lines, log=note)
+    for e in card.evaluations:
+        low, high = e.accuracy_interval
+        line = (
+            f"{e.data}: accuracy {e.accuracy:.4f} (95 % {low:.4f} to {high:.4f}), balanced "
+            f"{e.balanced_accuracy:.4f}, {e.samples} pictures"
+        )
+        print(f"{line}; {e.caveat}" if e.caveat else line)
+    print(plan.out)
+    note(f"predictions on held-out pictures: {plan.run / 'predictions.png'}")
+    note(f"next: edge-emotion export {plan.out} --calibration {data}")
+
+
+def _command(data: Path) -> str:
+    """The command as given, without folders that exist on this machine only."""
+    words = []
+    hidden = False
+    for word in sys.argv[1:]:
+        if word.split("=")[0] in ("--out", "--run", "--resume"):
+            hidden = "=" not in word and word != "--resume"
+        elif hidden:
+            hidden = False
+        else:
+            words.append(data.name if Path(word) == data else word)
+    return shlex.join(["edge-emotion", *words])
+
+
+def _epoch_lines(title: str) -> list[Any]:
+    """One line an epoch on a terminal, nothing in a pipe (history.json has it all)."""
+    if not sys.stderr.isatty():
+        return []
+    import keras
+
+    def line(epoch: int, logs: dict[str, float]) -> None:
+        note(
+            f"{title}: epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}; "
+            f"validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.4f}"
+        )
+
+    return [keras.callbacks.LambdaCallback(on_epoch_end=line)]

@@ -26,7 +26,7 @@ class LiteRtRuntime:
         self.engine_version = importlib.metadata.version("ai-edge-litert")
         try:
             self._interpreter = Interpreter(
-                model_content=path.read_bytes(), num_threads=-1 if threads is None else threads
+                model_content=path.read_bytes(), num_threads=threads
             )
             self._interpreter.allocate_tensors()
             signature = self._interpreter.get_signature_list().get("serving_default", {})

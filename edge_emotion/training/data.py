@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import sys
+import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
-from edge_emotion.errors import DataError, UnknownNameError
+from edge_emotion.errors import DataError, UnknownNameError, UsageError
 from edge_emotion.preprocess import Picture
 
 SplitName = Literal["train", "valid", "test"]
@@ -94,7 +96,7 @@ class Dataset:
 
 def canonical(label: str) -> str:
     """A label without case, and by its usual name."""
-    folded = label.strip().casefold()
+    folded = unicodedata.normalize("NFC", label.strip()).casefold()
     return SYNONYMS.get(folded, folded)
 
 
@@ -114,6 +116,7 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
     Raises:
         DataError: nothing there, or no layout that is known.
         UnknownNameError: a label that the data do not have.
+        UsageError: a label named twice, or fewer than two.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -168,7 +171,10 @@ class _ZipTree:
         return name in self.names
 
     def read(self, name: str) -> bytes:
-        return self.zip.read(name)
+        try:
+            return self.zip.read(name)
+        except Exception as error:  # zipfile and its decompressors share no base
+            raise DataError(f"{name} in the zip: {str(error) or 'damaged'}") from error
 
 
 def _choose(available: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, int]]:
@@ -182,8 +188,28 @@ def _choose(available: Sequence[str], wanted: Sequence[str] | None) -> list[tupl
             raise UnknownNameError("label", name, available)
         chosen.append((name.strip(), known[canonical(name)]))
     if len({i for _, i in chosen}) != len(chosen):
-        raise DataError(f"a label is named twice: {', '.join(wanted)}")
+        raise UsageError(f"a label is named twice: {', '.join(wanted)}")
+    if len(chosen) < 2:
+        raise UsageError(f"name two labels or more of {', '.join(available)}")
     return chosen
+
+
+def _rows(lines: Iterable[str], where: str) -> Iterator[tuple[int, list[str]]]:
+    """(number counted from 1, columns) of each row of a csv that is not blank."""
+    rows = csv.reader(lines)
+    try:
+        for number, row in enumerate(rows, 1):
+            if row:
+                yield number, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{where} line {rows.line_num + 1}: not a csv: {error}") from error
+
+
+def _votes(columns: Sequence[str]) -> list[int]:
+    votes = [int(v or 0) for v in columns]
+    if len(votes) != 10 or min(votes) < 0:
+        raise ValueError("expected ten counts of votes")
+    return votes
 
 
 def _one_hot(index: int, size: int) -> tuple[float, ...]:
@@ -228,15 +254,15 @@ def _read_ferplus(
         base = str(PurePosixPath(root) / folder)
         if not tree.has(f"{base}/label.csv"):
             continue
-        text = tree.read(f"{base}/label.csv").decode("utf-8")
-        for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
+        where = f"{base}/label.csv"
+        lines = io.TextIOWrapper(io.BytesIO(tree.read(where)), "utf-8-sig", newline="")
+        for number, row in _rows(lines, where):
             try:
-                votes = [int(v) for v in row[2:12]]
-                box = tuple(int(v) for v in re.findall(r"-?\d+", row[1]))
-                if len(votes) != 10 or len(box) != 4:
-                    raise ValueError("12 columns with a box in the second")
-            except (ValueError, IndexError) as error:
-                raise DataError(f"{base}/label.csv line {number}: not FER+: {error}") from error
+                votes = _votes(row[2:12])
+                if len(re.findall(r"-?\d+", row[1])) != 4:
+                    raise ValueError("expected a box in the second column")
+            except ValueError as error:
+                raise DataError(f"{where} line {number}: not FER+: {error}") from error
             target = _from_votes(votes, chosen, split, dropped)
             if target is None:
                 continue
@@ -259,28 +285,36 @@ def _read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
     votes_path = path.with_name("fer2013new.csv")
     if path.name == votes_path.name:
         raise DataError(f"{path} holds votes without pictures: name the fer2013.csv beside it")
-    votes_rows: Iterator[list[str]] | None = None
+    votes_rows: Iterator[tuple[int, list[str]]] | None = None
     if votes_path.exists():
-        votes_rows = csv.reader(io.StringIO(votes_path.read_text("utf-8")))
+        lines = io.StringIO(votes_path.read_text("utf-8-sig"), newline="")
+        votes_rows = _rows(lines, str(votes_path))
         next(votes_rows, None)
     chosen = _choose(FERPLUS_VOTES[:8] if votes_rows else FER2013_LABELS, labels)
     position = {index: i for i, (_, index) in enumerate(chosen)}
     dropped: Counter[str] = Counter()
     samples = []
     csv.field_size_limit(sys.maxsize)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = [name.strip().casefold() for name in next(rows, [])]
-        if header[:3] != ["emotion", "pixels", "usage"]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = _rows(file, str(path))
+        _, header = next(rows, (1, []))
+        if [name.strip().casefold() for name in header[:3]] != ["emotion", "pixels", "usage"]:
             raise DataError(f"{path}: not FER2013: the header is not emotion,pixels,Usage")
-        for number, row in enumerate(rows, 2):
+        for number, row in rows:
             try:
+                if len(row) < 3 or row[2].strip() not in FER2013_USAGE:
+                    raise ValueError(f"expected three columns, the last one of {[*FER2013_USAGE]}")
                 emotion, text, usage = int(row[0]), row[1], FER2013_USAGE[row[2].strip()]
-                votes = [int(v or 0) for v in next(votes_rows)[2:12]] if votes_rows else None
-                if not 0 <= emotion < len(FER2013_LABELS) or (votes and len(votes) != 10):
-                    raise ValueError(f"emotion {emotion}")
-            except (ValueError, KeyError, IndexError, StopIteration) as error:
-                raise DataError(f"{path} line {number}: not FER2013: {error!r}") from error
+                if not 0 <= emotion < len(FER2013_LABELS):
+                    raise ValueError(f"emotion {emotion} is not 0..6")
+                votes = None
+                if votes_rows is not None:
+                    _, votes_row = next(votes_rows, (0, []))
+                    if not votes_row or votes_row[0].strip() != row[2].strip():
+                        raise ValueError(f"{votes_path.name} is of other rows than {path.name}")
+                    votes = _votes(votes_row[2:12])
+            except ValueError as error:
+                raise DataError(f"{path} line {number}: not FER2013: {error}") from error
             target: tuple[float, ...] | None
             if votes is not None:
                 target = _from_votes(votes, chosen, usage, dropped)
@@ -321,15 +355,23 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     """``class/**/picture`` or ``split/class/**/picture``; hidden files and folders are skipped."""
 
     def folders(parent: Path) -> list[Path]:
-        return sorted(
-            p for p in parent.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))
-        )
+        return sorted(p for p in parent.iterdir() if p.is_dir() and not hidden(p.name))
+
+    def hidden(folder: str) -> bool:
+        return folder.startswith((".", "_"))
 
     children = folders(path)
-    by_split = {SPLIT_FOLDERS.get(p.name.casefold()): p for p in children}
+    by_split = [(SPLIT_FOLDERS.get(p.name.casefold()), p) for p in children]
+    divided = [p for split, p in by_split if split is not None and folders(p)]
     roots: list[tuple[SplitName | None, Path]]
-    if len(children) >= 2 and None not in by_split and any(folders(p) for p in children):
-        roots = list(by_split.items())
+    if len({split for split, _ in by_split} - {None}) >= 2 and divided:
+        strays = [p.name for split, p in by_split if split is None]
+        if strays:
+            raise DataError(
+                f"{path}: {', '.join(strays)} beside {', '.join(p.name for p in divided)}: neither "
+                "a split nor a label; move it elsewhere"
+            )
+        roots = by_split
     else:
         roots = [(None, path)]
     classes = sorted({p.name for _, root in roots for p in folders(root)})
@@ -338,6 +380,9 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
             f"{path}: expected a folder with a sub-folder of pictures for each label "
             f"(found {len(classes)}), FER+ or a FER2013 csv"
         )
+    for one, other in itertools.combinations(classes, 2):
+        if canonical(one) == canonical(other):
+            raise DataError(f"{path}: folders {one} and {other} name one label: rename one")
     chosen = _choose(classes, labels)
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
@@ -345,7 +390,11 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     for split, root in roots:
         for folder in folders(root):
             files = sorted(
-                p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")
+                p
+                for p in folder.rglob("*")
+                if p.is_file()
+                and not p.name.startswith(".")
+                and not any(map(hidden, p.relative_to(folder).parts[:-1]))
             )
             for file in files:
                 if file.suffix.lower() not in PICTURE_SUFFIXES:

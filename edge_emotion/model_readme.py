@@ -1,0 +1,131 @@
+"""``README.md`` of a model folder, made from its card: nothing in it is typed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_emotion.card import CARD_NAME, Agreement, Evaluation, ExportRecord, ModelCard
+from edge_emotion.files import write_bytes
+
+README_NAME = "README.md"
+
+
+def write_readme(folder: Path, card: ModelCard) -> None:
+    """Write ``README.md`` beside the card, whole or not at all."""
+    write_bytes(folder / README_NAME, model_readme(card).encode())
+
+
+def model_readme(card: ModelCard) -> str:
+    """The card as Markdown."""
+    training, data, spec = card.training, card.data, card.input
+    colour = "grey" if spec.channels == 1 else "RGB"
+    parts = [
+        f"# {card.name}",
+        f"Made from `{CARD_NAME}`; do not edit.",
+        f"Reads {', '.join(card.labels)} from a picture of one face. Input: uint8 NHWC, "
+        f"{spec.height} x {spec.width}, {colour}, {spec.resize} resize. Output: logits. "
+        f"{training.parameters:,} parameters, {training.multiply_adds / 1e6:.1f} M multiply-adds.",
+        "## Intended use",
+        card.intended_use,
+        "## Out of scope",
+        card.out_of_scope,
+        "## Training",
+        f"`{training.architecture}`, {training.epochs} epochs, the weights of epoch "
+        f"{training.best_epoch}. Made by:",
+        f"```\n{training.command}\n```",
+        f"Data: {data.name} ({data.layout}). Source: {data.source}. Terms: {data.licence}. "
+        f"Licence of the weights: {card.licence}.",
+        f"Split: {data.split} (seed {data.seed}).",
+        _splits(card),
+    ]
+    if data.dropped:
+        parts.append(_counts("Left out", data.dropped))
+    if data.grouped:
+        parts.append(_counts("Kept on one side of the split", data.grouped))
+    parts += ["## Accuracy of the float model", *map(_evaluation, card.evaluations)]
+    confidence = card.confidence
+    parts += [
+        "## When it is unsure",
+        f"Probabilities are softmax(logits / {confidence.temperature:.3f}); a top probability "
+        f"under {confidence.threshold:.3f} is reported as `uncertain`. Fitted on "
+        f"{confidence.fitted_on} ({confidence.samples} pictures) so that "
+        f"{confidence.coverage:.0%} of them are not uncertain.",
+        "## Exports",
+        _exports(card.exports) if card.exports else "None yet: `edge-emotion export` makes them.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _splits(card: ModelCard) -> str:
+    rows = [
+        [s.name, str(s.pictures), *(str(s.per_label.get(label, 0)) for label in card.labels)]
+        for s in card.data.splits
+    ]
+    return _table(["split", "pictures", *card.labels], rows)
+
+
+def _counts(title: str, counts: dict[str, int]) -> str:
+    return f"{title}: " + "; ".join(f"{n} {reason}" for reason, n in counts.items()) + "."
+
+
+def _evaluation(e: Evaluation) -> str:
+    low, high = e.accuracy_interval
+    head = (
+        f"**{e.data}** ({e.protocol}): accuracy {e.accuracy:.1%} (95 % {low:.1%} to {high:.1%}, "
+        f"{e.samples} pictures), balanced {e.balanced_accuracy:.1%}, macro F1 {e.macro_f1:.3f}, "
+        f"ECE {e.ece:.3f}."
+    )
+    if e.caveat:
+        head += f" This is a **{e.caveat}**, and no estimate for new pictures."
+    rows = [
+        [label, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}", str(m.support)]
+        for label, m in e.per_label.items()
+    ]
+    return head + "\n\n" + _table(["label", "precision", "recall", "F1", "pictures"], rows)
+
+
+def _exports(exports: list[ExportRecord]) -> str:
+    rows = []
+    notes = []
+    for e in exports:
+        size = f"{e.bytes / 1000:.0f} kB" if e.bytes else "?"
+        calibration = (
+            f"{e.calibration.samples} {e.calibration.source}" if e.calibration else "not needed"
+        )
+        rows.append([e.recipe, e.file, size, calibration, *_agreement(e.agreement)])
+        notes += [
+            f"- `{e.recipe}`, {a.data}: labels agree {a.label_agreement:.2%}"
+            + (
+                ""
+                if a.accuracy_drop is None
+                else f", accuracy drop {100 * a.accuracy_drop:+.2f} points"
+            )
+            for a in e.comparison
+        ]
+    header = ["recipe", "file", "size", "calibrated on", "checked on", "labels agree",
+              "max. prob. difference", "KL, nats", "accuracy drop, points (95 %)"]  # fmt: skip
+    table = _table(header, rows)
+    if notes:
+        table += "\n\nThe same, calibrated otherwise (measured, not kept):\n\n" + "\n".join(notes)
+    return table
+
+
+def _agreement(a: Agreement | None) -> list[str]:
+    if a is None:
+        return ["not checked", "", "", "", ""]
+    drop = "no labels"
+    if a.accuracy_drop is not None and a.accuracy_drop_interval is not None:
+        low, high = a.accuracy_drop_interval
+        drop = f"{100 * a.accuracy_drop:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+    return [
+        f"{a.samples} {a.data}",
+        f"{a.label_agreement:.2%}",
+        f"{a.max_probability_difference:.4f}",
+        f"{a.kl_divergence:.2e}",
+        drop,
+    ]

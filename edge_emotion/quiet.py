@@ -1,0 +1,40 @@
+"""Silence for libraries that write to the terminal whatever they are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what the block writes to stdout and stderr, native code's too.
+
+    If the block fails, all of it comes out on stderr.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _flush()
+    with tempfile.TemporaryFile() as caught:
+        saved = {fd: os.dup(fd) for fd in (1, 2)}
+        for fd in saved:
+            os.dup2(caught.fileno(), fd)
+        try:
+            yield
+        except Exception:
+            _flush()
+            caught.seek(0)
+            os.write(saved[2], caught.read())
+            raise
+        finally:
+            _flush()
+            for fd, copy in saved.items():
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,31 @@
+"""The card inside each exported file, so that one file copied to a device is enough."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import onnx
+
+from edge_emotion.card import CARD_NAME, ModelCard
+from edge_emotion.runtimes.onnx import METADATA_KEY
+
+
+def embed_in_onnx(model: onnx.ModelProto, card: ModelCard) -> bytes:
+    """An ONNX file with the card in its ``metadata_props``."""
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json().decode()})
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def embed_in_tflite(model: bytes, card: ModelCard) -> bytes:
+    """A .tflite file with ``card.json`` zipped behind it; LiteRT reads from the front, zip from the end.
+
+    The same form as TFLite metadata's associated files, so ``unzip`` shows the card.
+    """
+    file = io.BytesIO(model)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        # A fixed date: the same model and card make the same bytes.
+        entry = zipfile.ZipInfo(CARD_NAME, (1980, 1, 1, 0, 0, 0))
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(entry, card.to_json())
+    return file.getvalue()

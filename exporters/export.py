@@ -1,0 +1,373 @@
+"""The export: convert, read back, run beside the float model, and only then keep."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.artefacts import verify
+from edge_emotion.card import (
+    CALIBRATION_NAME,
+    CARD_NAME,
+    KERAS_NAME,
+    RECIPES,
+    TRAINED_ON_NAME,
+    Agreement,
+    ExportRecord,
+    ModelCard,
+    check_recipe,
+)
+from edge_emotion.errors import BudgetError, ConversionError, DataError, UsageError
+from edge_emotion.evaluation import compare
+from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
+from edge_emotion.model_readme import write_readme
+from edge_emotion.quiet import quiet
+from edge_emotion.runtimes import open_runtime
+from edge_emotion.runtimes.keras import KerasRuntime
+
+from .embedding import embed_in_onnx, embed_in_tflite
+from .onnx import convert_onnx, quantize_onnx
+from .pictures import (
+    CalibrationSet,
+    CheckSet,
+    calibration_from,
+    card_pictures,
+    check_from,
+    load_sides,
+    read_trained_on,
+    refuse_overlap,
+)
+from .tflite import convert_tflite
+
+DEFAULT_RECIPES = tuple(recipe for recipe in RECIPES if recipe != "tflite-int8-dynamic")
+CALIBRATED = ("onnx-int8", "tflite-int8")
+FROM_CARD = "card"
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What an export may cost at most."""
+
+    max_drop: float = 1.0  # percentage points of accuracy, where the pictures have labels
+    min_agreement: float = 0.98  # share of pictures given the float model's label, 0..1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 100:
+            raise UsageError(f"--max-drop is in percentage points, 0 to 100, not {self.max_drop}")
+        if not 0 <= self.min_agreement <= 1:
+            raise UsageError(f"--min-agreement is a share, 0 to 1, not {self.min_agreement}")
+
+    def violations(self, agreement: Agreement) -> list[str]:
+        """What is outside, in words; empty if all is well."""
+        found = []
+        if agreement.label_agreement < self.min_agreement:
+            found.append(
+                f"label agreement {agreement.label_agreement:.4f} is under {self.min_agreement:.4f}"
+            )
+        drop = agreement.accuracy_drop
+        if drop is not None and 100 * drop > self.max_drop:
+            found.append(
+                f"accuracy drops {100 * drop:.2f} points "
+                f"({agreement.accuracy_float:.4f} to {agreement.accuracy_export:.4f}), "
+                f"more than {self.max_drop:.2f}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recipe."""
+
+    recipe: str
+    path: Path
+    record: ExportRecord
+    violations: list[str]  # empty: kept; else the file has .rejected in its name
+
+
+def export_model(
+    folder: Path,
+    recipes: Sequence[str] = DEFAULT_RECIPES,
+    *,
+    calibration: str | Path = FROM_CARD,
+    data: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    gates: Gates | None = None,
+    samples: int = 300,
+    seed: int = 1,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    log: Callable[[str], None] = lambda line: None,
+) -> list[Outcome]:
+    """Export a model folder's Keras model and check each file against it.
+
+    Args:
+        folder: with `model.keras` and `card.json`.
+        recipes: of `RECIPES`.
+        calibration: "card" for the folder's own distilled pictures, or labelled pictures of which
+            only those the model was trained on are used.
+        data: labelled pictures for the check, of which only held-out ones are used; None: those of
+            `calibration`, or the folder's own.
+        out: folder for the result; None: `folder`.
+        overwrite: replace exports that are there.
+        gates: see `Gates`.
+        samples: pictures drawn for calibration from `calibration`.
+        seed: of the draw.
+        progress: wraps the reading of pictures.
+        log: told in a line what happens.
+
+    Returns:
+        One outcome a recipe, in the order of `recipes`.
+
+    Raises:
+        UsageError: a file is there and `overwrite` is not given; calibration and check overlap.
+        ChecksumError: `model.keras` is not the one that the card describes.
+        ConversionError: a recipe could not be converted; raised after the others are done.
+        ModelError, DataError: an input could not be read.
+    """
+    gates = gates or Gates()
+    recipes = list(dict.fromkeys(check_recipe(recipe) for recipe in recipes))
+    if not recipes:
+        raise UsageError(f"no recipe to export: known: {', '.join(RECIPES)}")
+    card = ModelCard.read(folder)
+    verify(folder / KERAS_NAME, card.keras_sha256)
+    out = out or folder
+    _refuse_overwriting(out, recipes, overwrite)
+    calibrations, check = _gather(
+        folder, card, recipes, calibration, data, samples, seed, progress, log
+    )
+    log(f"checking on {len(check.pixels)} pictures: {check.name}")
+    with quiet():
+        keras_runtime = KerasRuntime(folder / KERAS_NAME)
+        reference = _run(keras_runtime, check.pixels)
+    if out.resolve() != folder.resolve():
+        card = _copy_folder(folder, card, out)
+    outcomes: list[Outcome] = []
+    failure: ConversionError | None = None
+    maker = _Maker(keras_runtime.logits_model, card, check, reference, out)
+    for recipe in recipes:
+        try:
+            outcome = maker.make(recipe, calibrations, gates)
+        except ConversionError as error:
+            log(str(error))
+            failure = failure or error
+            continue
+        outcomes.append(outcome)
+        if not outcome.violations:
+            card = card.with_export(outcome.record)
+            card.write(out)
+        log(_describe(outcome))
+    write_readme(out, card)
+    if failure:
+        raise failure
+    return outcomes
+
+
+def _refuse_overwriting(out: Path, recipes: Sequence[str], overwrite: bool) -> None:
+    there = [RECIPES[recipe] for recipe in recipes if (out / RECIPES[recipe]).exists()]
+    if there and not overwrite:
+        raise UsageError(
+            f"{out} already holds {', '.join(there)}: pass --overwrite, or --out with another folder"
+        )
+
+
+def _gather(
+    folder: Path,
+    card: ModelCard,
+    recipes: Sequence[str],
+    calibration: str | Path,
+    data: Path | None,
+    samples: int,
+    seed: int,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+    log: Callable[[str], None],
+) -> tuple[list[CalibrationSet], CheckSet]:
+    """Calibration sets, the one to use first, and the pictures to check on.
+
+    Where both distilled and real pictures are at hand the second set is only measured, so that
+    the card shows what distilled pictures cost.
+    """
+    trained_on = read_trained_on(folder)
+    own = card_pictures(folder, card)
+    sets = [own[0]] if own else []
+    check = own[1] if own else None
+    sides = None
+    if str(calibration) != FROM_CARD:
+        sides = load_sides(Path(calibration), card, trained_on, progress, log)
+        sets.insert(0, calibration_from(sides, samples, seed))
+    if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
+        sides = load_sides(data, card, trained_on, progress, log)
+        if str(calibration) == FROM_CARD and len(sides.train) >= samples:
+            sets.append(calibration_from(sides, samples, seed))
+    held_out = check_from(sides) if sides else None
+    if data is not None and held_out is None:
+        raise DataError(
+            f"{data}: no held-out picture in it: the model has been trained on them all"
+        )
+    check = held_out or check
+    calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
+    if calibrated and not sets:
+        raise UsageError(
+            f"{', '.join(calibrated)} need calibration pictures and {folder} carries none: pass "
+            "--calibration with the pictures that the model was trained on"
+        )
+    if check is None:
+        raise UsageError(
+            f"nothing to check the exports on: {folder} carries no pictures: pass --data with "
+            "labelled pictures that the model has not been trained on"
+        )
+    for one in sets:
+        refuse_overlap(one, check)
+    return sets, check
+
+
+def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:
+    """Make `out` a model folder of the same Keras model; exports that it already has stay."""
+    for name in (KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME):
+        if (folder / name).exists():
+            with replacing(out / name) as temporary:
+                shutil.copyfile(folder / name, temporary)
+    exports: list[ExportRecord] = []
+    if (out / CARD_NAME).exists():
+        old = ModelCard.read(out)
+        exports = old.exports if old.keras_sha256 == card.keras_sha256 else []
+    card = replace(card, exports=exports)
+    card.write(out)
+    return card
+
+
+def _describe(outcome: Outcome) -> str:
+    agreement = outcome.record.agreement
+    assert agreement is not None  # measured for every outcome
+    words = [
+        f"{outcome.recipe}: {outcome.path.name}",
+        f"{(outcome.record.bytes or 0) / 1e3:.0f} kB",
+        f"labels agree {100 * agreement.label_agreement:.2f} %",
+        f"probabilities differ by {agreement.mean_probability_difference:.4f} on average, "
+        f"{agreement.max_probability_difference:.4f} at most",
+    ]
+    if agreement.accuracy_drop is not None and agreement.accuracy_drop_interval is not None:
+        low, high = agreement.accuracy_drop_interval
+        words.append(
+            f"accuracy drop {100 * agreement.accuracy_drop:+.2f} points "
+            f"(95 % {100 * low:+.2f} to {100 * high:+.2f})"
+        )
+    return ", ".join(words) + ("  REJECTED" if outcome.violations else "")
+
+
+def raise_for_gates(outcomes: Sequence[Outcome]) -> None:
+    """One error for all rejected exports, with what to try.
+
+    Raises:
+        BudgetError: at least one export was rejected.
+    """
+    rejected = [o for o in outcomes if o.violations]
+    if not rejected:
+        return
+    parts = [f"{o.recipe}: {'; '.join(o.violations)}; kept as {o.path.name}" for o in rejected]
+    advice = "try --calibration with the pictures the model was trained on"
+    if all(
+        o.record.calibration is None or o.record.calibration.kind == "pictures" for o in rejected
+    ):
+        advice = "try tflite-int8-dynamic, or look for layers with wide ranges"
+    raise BudgetError(f"rejected: {' | '.join(parts)}; {advice}")
+
+
+class _Maker:
+    """Converts, checks and writes one recipe at a time."""
+
+    def __init__(
+        self,
+        logits_model: Any,
+        card: ModelCard,
+        check: CheckSet,
+        reference: NDArray[np.float32],
+        out: Path,
+    ) -> None:
+        self.logits_model, self.card, self.check = logits_model, card, check
+        self.reference, self.out = reference, out
+        self._onnx: Any = None
+
+    def make(self, recipe: str, calibrations: list[CalibrationSet], gates: Gates) -> Outcome:
+        used = calibrations[0] if recipe in CALIBRATED else None
+        raw = self._convert(recipe, used)
+        agreement = self._measure(recipe, raw, self.check.name)
+        others = calibrations[1:] if used else []
+        comparison = [
+            self._measure(
+                recipe,
+                self._convert(recipe, other),
+                f"{self.check.name}, calibrated on {other.record.samples} {other.record.source}",
+            )
+            for other in others
+        ]
+        record = ExportRecord(
+            recipe=recipe,
+            file=RECIPES[recipe],
+            sha256=None,
+            bytes=None,
+            tools=_tools(recipe),
+            calibration=used.record if used else None,
+            agreement=agreement,
+            comparison=comparison,
+        )
+        violations = gates.violations(agreement)
+        path = self.out / RECIPES[recipe]
+        rejected = path.with_name(f"{path.stem}.rejected{path.suffix}")
+        if violations:
+            path = rejected
+        else:
+            rejected.unlink(missing_ok=True)
+        write_bytes(path, self._embed(recipe, raw, record))
+        record = replace(record, sha256=sha256(path), bytes=path.stat().st_size)
+        return Outcome(recipe, path, record, violations)
+
+    def _convert(self, recipe: str, calibration: CalibrationSet | None) -> Any:
+        pixels = calibration.pixels if calibration else None
+        with quiet():
+            if recipe.startswith("tflite"):
+                return convert_tflite(self.logits_model, recipe, pixels)
+            if self._onnx is None:
+                self._onnx = convert_onnx(self.logits_model)
+            return self._onnx if pixels is None else quantize_onnx(self._onnx, pixels)
+
+    def _embed(self, recipe: str, raw: Any, record: ExportRecord) -> bytes:
+        card = self.card.for_embedding(record)
+        return (
+            embed_in_tflite(raw, card) if recipe.startswith("tflite") else embed_in_onnx(raw, card)
+        )
+
+    def _measure(self, recipe: str, raw: Any, data: str) -> Agreement:
+        """Write the file as it will be, card and all, and run it with the engine that users have."""
+        draft = ExportRecord(recipe, RECIPES[recipe], None, None, {}, None, None)
+        with tempfile.TemporaryDirectory() as name, quiet():
+            path = Path(name, RECIPES[recipe])
+            path.write_bytes(self._embed(recipe, raw, draft))
+            logits = _run(open_runtime(path), self.check.pixels)
+        return compare(
+            self.reference,
+            logits,
+            data=data,
+            labels=self.check.labels,
+            temperature=self.card.confidence.temperature,
+        )
+
+
+def _tools(recipe: str) -> dict[str, str]:
+    packages = ["keras", "tensorflow"]
+    if recipe.startswith("onnx"):
+        packages += ["tf2onnx", "onnx", "onnxruntime"]
+    return tool_versions(packages)
+
+
+def _run(runtime: Any, pixels: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """Logits of every picture; the batches are equal but the last."""
+    return np.concatenate(
+        [runtime.logits(pixels[i : i + batch]) for i in range(0, len(pixels), batch)]
+    )

@@ -1,0 +1,186 @@
+"""The pictures of an export: which calibrate, which check, and that no picture does both."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import (
+    CALIBRATION_NAME,
+    TRAINED_ON_NAME,
+    CalibrationKind,
+    CalibrationRecord,
+    ModelCard,
+)
+from edge_emotion.errors import DataError, ModelError, UsageError
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.loading import LoadedPictures, load_pictures
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """uint8 pictures (N, H, W, C) on which activation ranges are measured."""
+
+    pixels: NDArray[np.uint8]
+    record: CalibrationRecord
+
+
+@dataclass(frozen=True)
+class CheckSet:
+    """uint8 pictures (N, H, W, C) on which an export is compared with the float model."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None  # (N,); None: they have none
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """Which pictures a model has seen, by `pixel_hash`."""
+
+    train: NDArray[np.uint64]
+    valid: NDArray[np.uint64]
+
+    @property
+    def all(self) -> NDArray[np.uint64]:
+        """Train and valid."""
+        return np.concatenate([self.train, self.valid])
+
+
+def card_pictures(folder: Path, card: ModelCard) -> tuple[CalibrationSet, CheckSet] | None:
+    """The distilled pictures of a model folder, for calibration and for the check; None if none.
+
+    Raises:
+        ModelError: the file is damaged or does not fit the model.
+    """
+    path = folder / CALIBRATION_NAME
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            calibration, check = file["calibration"], file["check"]
+            seed = int(file["seed"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: damaged: {error}: copy the model folder again") from error
+    for pixels in (calibration, check):
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != card.input.shape or not len(pixels):
+            raise ModelError(f"{path}: not pictures of the model's input {card.input.shape}")
+    return (
+        _calibration(calibration, "distilled", "distilled from BatchNorm statistics", seed),
+        CheckSet("distilled pictures", check, None),
+    )
+
+
+def read_trained_on(folder: Path) -> TrainedOn | None:
+    """Hashes of the pictures that the model was trained and validated on; None if not recorded."""
+    path = folder / TRAINED_ON_NAME
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            hashes, train = file["hashes"], int(file["train"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: damaged: {error}: copy the model folder again") from error
+    return TrainedOn(hashes[:train], hashes[train:])
+
+
+@dataclass(frozen=True)
+class DataSides:
+    """A folder of labelled pictures, divided by what the model has seen."""
+
+    name: str
+    loaded: LoadedPictures
+    train: NDArray[np.int64]  # indices of training pictures
+    held_out: NDArray[np.int64]  # indices of pictures that the model has never seen
+    held_out_name: str
+
+
+def load_sides(
+    path: Path,
+    card: ModelCard,
+    trained_on: TrainedOn | None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    warn: Callable[[str], None] = lambda line: None,
+) -> DataSides:
+    """Read labelled pictures and tell training pictures from held-out ones.
+
+    By the record of what the model was trained on; pictures that it does not know are held out
+    if the publisher puts them into test, or if the publisher has no split.
+    A training picture of the publisher that the model has not seen is neither.
+    """
+    dataset = read_dataset(path, card.labels)
+    loaded, dropped = load_pictures(dataset, card.input, progress=progress, warn=warn)
+    if dropped["unreadable"] * 2 > len(dataset.samples):
+        raise DataError(f"{path}: more than half of the pictures cannot be read")
+    publisher = np.array([s or "" for s in loaded.splits])
+    if trained_on is None:
+        train = np.flatnonzero(publisher == "train" if dataset.has_split else publisher == "")
+        held_out = np.flatnonzero(publisher == "test")
+    else:
+        train = np.flatnonzero(np.isin(loaded.hashes, trained_on.train))
+        unseen = ~np.isin(loaded.hashes, trained_on.all)
+        held_out = np.flatnonzero(unseen & (publisher == "test") if dataset.has_split else unseen)
+    part = "test" if dataset.has_split else "pictures not trained on"
+    return DataSides(dataset.name, loaded, train, held_out, f"{dataset.name} {part}")
+
+
+def calibration_from(sides: DataSides, samples: int, seed: int) -> CalibrationSet:
+    """Draw calibration pictures from the training side: balanced by label, seeded.
+
+    Raises:
+        DataError: there are fewer than 32 training pictures to draw from.
+    """
+    random = np.random.default_rng(seed)
+    labels = sides.loaded.labels[sides.train]
+    per_label = -(-samples // sides.loaded.targets.shape[1])
+    drawn = [
+        random.permutation(sides.train[labels == label])[:per_label]
+        for label in range(sides.loaded.targets.shape[1])
+    ]
+    chosen = np.sort(np.concatenate(drawn))
+    if len(chosen) < 32:
+        raise DataError(
+            f"{sides.name}: {len(chosen)} training pictures to calibrate on, 32 are the least and "
+            "100 to 500 are usual; name the data that the model was trained on"
+        )
+    return _calibration(
+        sides.loaded.pixels[chosen], "pictures", f"{sides.name} training pictures", seed
+    )
+
+
+def check_from(sides: DataSides) -> CheckSet | None:
+    """The held-out pictures with their labels; None if there are none."""
+    if not len(sides.held_out):
+        return None
+    loaded = sides.loaded
+    return CheckSet(
+        sides.held_out_name, loaded.pixels[sides.held_out], loaded.labels[sides.held_out]
+    )
+
+
+def refuse_overlap(calibration: CalibrationSet, check: CheckSet) -> None:
+    """No picture may both calibrate and check.
+
+    Raises:
+        UsageError: one does.
+    """
+    known = {p.tobytes() for p in calibration.pixels}
+    shared = sum(p.tobytes() in known for p in check.pixels)
+    if shared:
+        raise UsageError(
+            f"{shared} of {len(check.pixels)} pictures of the check ({check.name}) are also "
+            "calibration pictures: name other --data"
+        )
+
+
+def _calibration(
+    pixels: NDArray[np.uint8], kind: CalibrationKind, source: str, seed: int
+) -> CalibrationSet:
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return CalibrationSet(pixels, CalibrationRecord(kind, source, len(pixels), seed, digest))

@@ -1,0 +1,118 @@
+"""Keras -> TensorFlow Lite. The only file that touches ``tf.lite``, which TensorFlow is dropping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
+from edge_emotion.errors import ConversionError, MissingExtraError
+
+try:
+    import keras
+    import tensorflow as tf
+    from tensorflow.lite.tools import flatbuffer_utils
+except ImportError as error:
+    raise MissingExtraError("exporting to TFLite", "export") from error
+
+SIGNATURE = "serving_default"
+
+
+def convert_tflite(
+    logits_model: keras.Model, recipe: str, calibration: NDArray[np.uint8] | None
+) -> bytes:
+    """Convert a Keras model.
+
+    Args:
+        logits_model: float32 pixels 0..255 of shape (N, H, W, C) in, logits out.
+        recipe: "tflite-f32", "tflite-int8" (every tensor an integer) or "tflite-int8-dynamic"
+            (int8 weights, float activations).
+        calibration: uint8 pictures (N, H, W, C) for "tflite-int8".
+
+    Returns:
+        A .tflite file with input `image` uint8 and output `logits`, int8 or float32. The batch
+        is 1 and can be resized.
+
+    Raises:
+        ConversionError: the converter failed, or the file is not what the recipe promises.
+    """
+    if recipe == "tflite-int8":
+        assert calibration is not None
+        pictures = calibration
+        converter = tf.lite.TFLiteConverter.from_keras_model(logits_model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [picture[None].astype(np.float32)] for picture in pictures
+        )
+        # Without this list a float or Flex operator slips in without a word.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        # The converter quantises at the graph's edge: uint8 pixels need no cast operator.
+        converter.inference_input_type = tf.uint8
+        converter.inference_output_type = tf.int8
+    else:
+        image = keras.Input(logits_model.input_shape[1:], dtype="uint8", name=INPUT_NAME)
+        wrapped = keras.Model(image, logits_model(keras.ops.cast(image, "float32")))
+        converter = tf.lite.TFLiteConverter.from_keras_model(wrapped)
+        if recipe == "tflite-int8-dynamic":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    try:
+        data = converter.convert()
+    except Exception as error:  # the converter raises whatever MLIR or Python did
+        raise ConversionError(
+            f"{recipe}: the TFLite converter failed: {_first_line(error)}"
+        ) from error
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    _rename(model)
+    _check(model, recipe)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _rename(model: Any) -> None:
+    """Give input and output their names, in the signature and in the graph."""
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ConversionError(
+            f"one picture in and one row of logits out, not {len(graph.inputs)} and "
+            f"{len(graph.outputs)}: export a model with one input and one output"
+        )
+    signature.signatureKey = SIGNATURE.encode()
+    signature.inputs[0].name = INPUT_NAME.encode()
+    signature.outputs[0].name = OUTPUT_NAME.encode()
+    graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
+    graph.tensors[graph.outputs[0]].name = OUTPUT_NAME.encode()
+
+
+def _check(model: Any, recipe: str) -> None:
+    """What was made is what was asked for: operators and types, read back from the file."""
+    types = _tensor_types()
+    custom = sorted({code.customCode.decode() for code in model.operatorCodes if code.customCode})
+    if custom:
+        raise ConversionError(
+            f"{recipe}: operators outside TFLite's own ({', '.join(custom)}) would need Flex on the "
+            "device: replace those layers"
+        )
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
+    floats = [t.name.decode() for t in tensors if types[t.type].startswith("FLOAT")]
+    if recipe == "tflite-int8" and floats:
+        raise ConversionError(
+            f"{recipe}: {len(floats)} tensors stayed float ({floats[0]}, ...): a layer has no int8 "
+            "form; replace it, or export tflite-int8-dynamic"
+        )
+    if recipe == "tflite-f32" and not floats:
+        raise ConversionError(f"{recipe}: no float tensor inside")
+    graph = model.subgraphs[0]
+    source = types[graph.tensors[graph.inputs[0]].type]
+    if source != "UINT8":
+        raise ConversionError(f"{recipe}: the input is {source}, not UINT8")
+
+
+def _tensor_types() -> dict[int, str]:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
