@@ -19,6 +19,10 @@ PREFERRED: dict[RuntimeName, tuple[str, ...]] = {
 }
 
 
+#: More of a card is not read: a few kB of zip can hold gigabytes.
+MAX_CARD_BYTES = 1 << 24
+
+
 @dataclass(frozen=True)
 class Artefact:
     """A model file and what its card says."""
@@ -33,7 +37,8 @@ def shipped_models() -> dict[str, Path]:
     from edge_emotion import models
 
     root = Path(models.__file__).parent
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{CARD_NAME}"))}
+    folders = [path.parent for path in sorted(root.glob(f"*/{KERAS_NAME}"))]
+    return {folder.name: folder for folder in folders if (folder / CARD_NAME).is_file()}
 
 
 def find_model(model: str | Path) -> Path:
@@ -44,8 +49,11 @@ def find_model(model: str | Path) -> Path:
         ModelError: a path that does not exist.
     """
     path = Path(model)
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # no permission, or a name longer than a file system takes
+        raise ModelError(f"{model}: {error.strerror or error}") from error
     shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
@@ -94,9 +102,9 @@ def read_card(path: Path) -> ModelCard:
 
 def _card_in_zip(path: Path) -> bytes | None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(CARD_NAME)
-    except (OSError, KeyError, zipfile.BadZipFile):
+        with zipfile.ZipFile(path) as archive, archive.open(CARD_NAME) as file:
+            return file.read(MAX_CARD_BYTES)
+    except Exception:  # zipfile and its decompressors share no base
         return None
 
 
@@ -134,6 +142,8 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
         if export is not None and (path / export.file).is_file():
             verify(path / export.file, export.sha256)
             return Artefact(path / export.file, card, recipe)
+    if not (path / KERAS_NAME).is_file():
+        raise ModelError(f"{path} holds a card without a model; made by: {card.training.command}")
     raise ModelError(
         f"{path}: no export that {runtime} runs: edge-emotion export {path} --to "
         f"{PREFERRED[runtime][0]}"

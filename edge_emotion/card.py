@@ -191,6 +191,12 @@ class ExportRecord:
     agreement: Agreement | None  # on the pictures of the export's check
     comparison: list[Agreement] = field(default_factory=list)  # the recipe calibrated otherwise
 
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe {self.recipe!r} is none of {', '.join(RECIPES)}")
+        if Path(self.file).name != self.file:
+            raise ValueError(f"file {self.file!r} is not a name in the model's own folder")
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -237,7 +243,7 @@ class ModelCard:
         """
         try:
             return msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ModelError(f"{where}: not a model card: {error}") from error
 
     @classmethod

@@ -59,9 +59,14 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        folded = {k.casefold(): k for k in known}
+        near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+        hint = f"did you mean {folded[near[0]]!r}? " if near else ""
         super().__init__(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")
+        self._arguments = what, name, known
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+        return type(self), self._arguments  # so that a process pool can hand it on
 
 
 class MissingExtraError(EdgeEmotionError):
@@ -71,7 +76,11 @@ class MissingExtraError(EdgeEmotionError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an extra: pip install 'edge-emotion[{extra}]'")
+        self.what = what
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.what, self.extra)
 
 
 class InputError(EdgeEmotionError):

@@ -122,7 +122,7 @@ def fit_confidence(logits: Logits, labels: Labels, coverage: float, fitted_on: s
     """Fit temperature and threshold on validation pictures.
 
     The temperature minimises the negative log likelihood (Guo et al., ICML 2017); the threshold is
-    the top probability that the share `coverage` of the pictures reaches.
+    the highest top probability of a picture that at least the share `coverage` reaches.
 
     Args:
         logits: (N, labels).
@@ -139,10 +139,12 @@ def fit_confidence(logits: Logits, labels: Labels, coverage: float, fitted_on: s
     found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
     temperature = math.exp(float(found.x))
     top = softmax(logits, temperature).max(axis=1)
+    # The next lower of the pictures' own scores: in between, fewer than `coverage` may reach it.
+    threshold = float(np.quantile(top, 1 - coverage, method="lower"))
     return Confidence(
         temperature=temperature,
-        threshold=float(np.quantile(top, 1 - coverage)),
-        coverage=coverage,
+        threshold=threshold,
+        coverage=float((top >= threshold).mean()),
         fitted_on=fitted_on,
         samples=len(labels),
     )

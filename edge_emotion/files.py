@@ -21,6 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written.
     """
+    if not path.name:
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.artefacts import open_artefact
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import ModelError, PictureError, UsageError
+from edge_emotion.errors import ModelError, PictureError, UnknownNameError, UsageError
 from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import Picture, preprocess
 from edge_emotion.runtimes import check_runtime_name, open_runtime
@@ -52,7 +52,7 @@ class Predictor:
 
         Args:
             model: name of a shipped model, a model folder, or a model file.
-            threads: of the engine, 1 or more; None: its own choice.
+            threads: of the engine, 1 to 256; None: its own choice.
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
 
         Raises:
@@ -117,13 +117,19 @@ class Predictor:
         Args:
             pictures: any iterable; it is read as far as needed.
             batch_size: pictures run together, 1 or more.
-            on_error: "raise" ends the stream with the first bad picture's PictureError; "return"
-                gives the error in that picture's place and goes on.
+            on_error: "raise" ends the stream with the first bad picture's PictureError, after the
+                predictions of those before it; "return" gives the error in that picture's place
+                and goes on.
 
         Raises:
             PictureError: with "raise".
-            UsageError: fewer than one picture in a batch.
+            UsageError: fewer than one picture in a batch, another `on_error`, or one picture
+                instead of several.
         """
+        if isinstance(pictures, (str, bytes, Path)):
+            raise UsageError("predict_many takes an iterable of pictures: use predict for one")
+        if on_error not in ("raise", "return"):
+            raise UnknownNameError("on_error", on_error, ("raise", "return"))
         if batch_size < 1:
             raise UsageError(f"batch_size must be 1 or more, not {batch_size}")
         return self._stream(iter(pictures), batch_size, on_error == "return")
@@ -137,13 +143,18 @@ class Predictor:
                 try:
                     tensors.append(preprocess(picture, self.card.input))
                 except PictureError as error:
-                    if not keep_errors:
-                        raise
                     tensors.append(error)
+                    if not keep_errors:
+                        break
             good = [t for t in tensors if not isinstance(t, PictureError)]
             predictions = iter(self.predict_tensors(np.stack(good)) if good else [])
             for tensor in tensors:
-                yield tensor if isinstance(tensor, PictureError) else next(predictions)
+                if not isinstance(tensor, PictureError):
+                    yield next(predictions)
+                elif keep_errors:
+                    yield tensor
+                else:
+                    raise tensor
 
     def predict_tensors(self, batch: NDArray[np.uint8]) -> list[Prediction]:
         """Read pictures that are preprocessed already.
@@ -167,7 +178,7 @@ class Predictor:
                     probabilities={
                         label: float(p) for label, p in zip(self.card.labels, row, strict=True)
                     },
-                    uncertain=score < confidence.threshold,
+                    uncertain=not score >= confidence.threshold,  # NaN is uncertain
                 )
             )
         return results

@@ -27,6 +27,12 @@ MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 #: Larger files are refused before all of them is read: more than MAX_PIXELS take uncompressed.
 MAX_BYTES = 4 * MAX_PIXELS
 
+#: Endings of the formats that pillow reads; in a folder, other files are passed over.
+PICTURE_SUFFIXES = frozenset(
+    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif "
+    ".tiff .webp".split()
+)
+
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,

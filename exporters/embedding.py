@@ -18,9 +18,10 @@ def embed_in_onnx(model: onnx.ModelProto, card: ModelCard) -> bytes:
 
 
 def embed_in_tflite(model: bytes, card: ModelCard) -> bytes:
-    """A .tflite file with ``card.json`` zipped behind it; LiteRT reads from the front, zip from the end.
+    """A .tflite file with ``card.json`` zipped behind it.
 
-    The same form as TFLite metadata's associated files, so ``unzip`` shows the card.
+    LiteRT reads from the front, zip from the end. TFLite Metadata's associated files have the same
+    form, so ``unzip`` shows the card.
     """
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -173,7 +173,7 @@ def _refuse_overwriting(out: Path, recipes: Sequence[str], overwrite: bool) -> N
     there = [RECIPES[recipe] for recipe in recipes if (out / RECIPES[recipe]).exists()]
     if there and not overwrite:
         raise UsageError(
-            f"{out} already holds {', '.join(there)}: pass --overwrite, or --out with another folder"
+            f"{out} already holds {', '.join(there)}: pass --overwrite, or another folder as --out"
         )
 
 
@@ -344,7 +344,7 @@ class _Maker:
         )
 
     def _measure(self, recipe: str, raw: Any, data: str) -> Agreement:
-        """Write the file as it will be, card and all, and run it with the engine that users have."""
+        """Run the file as it will be, card and all, with the engine that users have."""
         draft = ExportRecord(recipe, RECIPES[recipe], None, None, {}, None, None)
         with tempfile.TemporaryDirectory() as name, quiet():
             path = Path(name, RECIPES[recipe])

@@ -111,8 +111,10 @@ def load_sides(
     """Read labelled pictures and tell training pictures from held-out ones.
 
     By the record of what the model was trained on; pictures that it does not know are held out
-    if the publisher puts them into test, or if the publisher has no split.
-    A training picture of the publisher that the model has not seen is neither.
+    if the publisher puts them into test, or if the publisher has no split. A training picture of
+    the publisher that the model has not seen is neither. Without a record the publisher's split is
+    believed, and without a split it is the user who says, by --calibration and --data, which
+    pictures are which.
     """
     dataset = read_dataset(path, card.labels)
     loaded, dropped = load_pictures(dataset, card.input, progress=progress, warn=warn)
@@ -120,8 +122,8 @@ def load_sides(
         raise DataError(f"{path}: more than half of the pictures cannot be read")
     publisher = np.array([s or "" for s in loaded.splits])
     if trained_on is None:
-        train = np.flatnonzero(publisher == "train" if dataset.has_split else publisher == "")
-        held_out = np.flatnonzero(publisher == "test")
+        train = np.flatnonzero(publisher == "train" if dataset.has_split else publisher != "test")
+        held_out = np.flatnonzero(publisher == "test" if dataset.has_split else publisher != "test")
     else:
         train = np.flatnonzero(np.isin(loaded.hashes, trained_on.train))
         unseen = ~np.isin(loaded.hashes, trained_on.all)

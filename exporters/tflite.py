@@ -1,4 +1,4 @@
-"""Keras -> TensorFlow Lite. The only file that touches ``tf.lite``, which TensorFlow is dropping."""
+"""Keras -> TensorFlow Lite. The only file that touches ``tf.lite``: TensorFlow is dropping it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import typer
@@ -9,7 +11,7 @@ from typer.core import TyperGroup
 
 from edge_emotion.cli import bench, doctor, export, inspect, predict, train
 from edge_emotion.cli.terminal import complain
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.errors import EdgeEmotionError, OutputError
 
 INTERRUPTED = 130
 
@@ -19,7 +21,9 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a full disk can still be reported
+            return result
         except EdgeEmotionError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
@@ -29,6 +33,11 @@ class _Group(TyperGroup):
         except MemoryError:
             complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
             raise typer.Exit(EdgeEmotionError.exit_code) from None
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
+                complain(f"cannot write the output: {error.strerror or error}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered cannot be written
+            raise typer.Exit(OutputError.exit_code) from None
 
 
 app = typer.Typer(

@@ -2,6 +2,152 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def bench() -> None:
-    """Not written yet."""
+import typer
+
+from edge_emotion.cli.terminal import complain, note, progress
+from edge_emotion.errors import BudgetError, MissingExtraError, OutputError
+
+if TYPE_CHECKING:
+    from edge_emotion.benchmarks.schema import BenchReport
+
+
+def bench(
+    model: Annotated[
+        str, typer.Argument(help="Shipped model's name, model folder, or one model file.")
+    ] = "edge-cnn",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled pictures: measures accuracy. The publisher's test split, else all.  "
+            "[default: agreement only, on the model's own pictures]"
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the report as JSON. In a folder that exists it is named by environment "
+            "and model; - is stdout, instead of the tables."
+        ),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
+    gate: Annotated[
+        bool,
+        typer.Option("--gate", help="Exit with 1 if an export is outside the accuracy budget."),
+    ] = False,
+    max_drop: Annotated[
+        float, typer.Option(help="Budget: accuracy that may be lost, in percentage points.")
+    ] = 1.0,
+    min_agreement: Annotated[
+        float,
+        typer.Option(help="Budget: share of pictures that must keep the float model's label."),
+    ] = 0.98,
+    rounds: Annotated[
+        int | None, typer.Option(help="Processes for each figure.  [default: 4; quick: 2]")
+    ] = None,
+    runs: Annotated[
+        int | None, typer.Option(help="Runs in each round.  [default: 100; quick: 50]")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer runs, for a first look; the report says so.")
+    ] = False,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(help="Threads of the engine; may be repeated.  [default: 1, and all cores]"),
+    ] = None,
+    include_training_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--include-training-pictures",
+            help="Keep pictures that the model was trained on; the figures are marked as such.",
+        ),
+    ] = False,
+) -> None:
+    """Measure every artefact of a model beside its float original: speed, memory, accuracy.
+
+    Each figure comes from fresh processes in interleaved rounds. Prints tables and what they mean
+    on this machine. --data needs the extra "bench", --html too.
+    """
+    from edge_emotion.benchmarks.run import make_settings, run_benchmark
+
+    settings = make_settings(
+        rounds=rounds,
+        runs=runs,
+        threads=threads or (),
+        quick=quick,
+        max_drop=max_drop,
+        min_agreement=min_agreement,
+    )
+    for target in (json, html):
+        _check_target(target)
+    if html is not None:
+        _check_matplotlib()
+    outcome = run_benchmark(
+        model,
+        settings,
+        data=data,
+        include_training=include_training_pictures,
+        progress=progress,
+        warn=note,
+    )
+    report = outcome.report
+    _write(report, json, html)
+    for failure in outcome.failures:
+        complain(str(failure))
+    if gate:
+        _raise_for_gate(report)
+    if outcome.failures:
+        raise type(outcome.failures[0])(
+            f"{len(outcome.failures)} of {len(report.artefacts)} artefacts failed"
+        )
+
+
+def _check_target(target: Path | None) -> None:
+    """Minutes of measuring must not end at a place that cannot be written."""
+    if target is None or str(target) == "-":
+        return
+    there = next(parent for parent in [target, *target.absolute().parents] if parent.exists())
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"cannot write {target}: no permission for {there}; name another place")
+
+
+def _check_matplotlib() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("--html", "bench")
+
+
+def _write(report: BenchReport, json: Path | None, html: Path | None) -> None:
+    from edge_emotion.files import write_bytes
+
+    if str(json) == "-":
+        print(report.to_json().decode(), end="")
+    else:
+        from edge_emotion.benchmarks.terminal import print_report
+
+        print_report(report)
+        if json is not None:
+            path = json / report.file_name if json.is_dir() else json
+            write_bytes(path, report.to_json())
+            note(f"wrote {path}")
+    if html is not None:
+        from edge_emotion.benchmarks.html import html_page
+
+        write_bytes(html, html_page(report).encode())
+        note(f"wrote {html}")
+
+
+def _raise_for_gate(report: BenchReport) -> None:
+    from edge_emotion.benchmarks.verdict import unchecked, violations
+
+    found = violations(report)
+    if not any(a.agreement for a in report.measured):
+        found.append("no export was compared with a float model, so none passes")
+    if found:
+        raise BudgetError("; ".join(found))
+    if unchecked(report):
+        note(f"gate: not checked: {', '.join(unchecked(report))}")

@@ -2,6 +2,63 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated, Any
 
-def doctor() -> None:
-    """Not written yet."""
+import typer
+
+#: Extra -> the packages that show that it is installed, and what it is for.
+EXTRAS = {
+    "litert": (("ai-edge-litert",), "runs .tflite files"),
+    "export": (("tensorflow", "tf2onnx", "onnx", "scikit-learn"), "makes .onnx and .tflite files"),
+    "train": (("keras", "tensorflow", "imagehash", "matplotlib"), "trains; runs .keras files"),
+    "bench": (("scikit-learn", "matplotlib"), "measures accuracy, draws the report"),
+}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Tell what this machine has: CPU, instruction sets, engines, shipped models, extras."""
+    report = _examine()
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    machine = report["machine"]
+    flags = machine["int8_flags"]
+    print(f"machine    {machine['board'] or machine['cpu']}, {machine['arch']}, "
+          f"{machine['cores']} cores, {machine['os']}, Python {machine['python']}")  # fmt: skip
+    print(f"int8       {' '.join(flags) if flags else 'the kernel does not say'}: {report['int8']}")
+    print(f"models     {', '.join(report['models']) or 'none'}")
+    for name, version in machine["packages"].items():
+        print(f"package    {name} {version}")
+    for extra in report["extras"]:
+        state = "installed" if not extra["missing"] else f"missing: {extra['get']}"
+        print(f"extra      {extra['name']} ({extra['purpose']}): {state}")
+
+
+def _examine() -> dict[str, Any]:
+    import dataclasses
+
+    from edge_emotion.artefacts import shipped_models
+    from edge_emotion.files import tool_versions
+    from edge_emotion.machine import read_machine
+
+    machine = read_machine()
+    words = {
+        True: "a dot-product instruction: expect int8 to be faster than float",
+        False: "no dot-product instruction: expect little or nothing from int8",
+        None: "whether int8 is faster is not known before a bench",
+    }
+    extras = []
+    for name, (packages, purpose) in EXTRAS.items():
+        installed = {package.lower() for package in tool_versions(packages)}
+        missing = [package for package in packages if package not in installed]
+        get = f"pip install 'edge-emotion[{name}]'"
+        extras.append({"name": name, "purpose": purpose, "missing": missing, "get": get})
+    return {
+        "machine": dataclasses.asdict(machine),
+        "int8": words[machine.has_dot_product],
+        "models": list(shipped_models()),
+        "extras": extras,
+    }

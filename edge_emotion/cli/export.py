@@ -12,7 +12,11 @@ from edge_emotion.cli.terminal import note, progress
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="Model folder (from train), or a shipped model's name.")
+        str,
+        typer.Argument(
+            help="Model folder (from train), a shipped model's name, or any Keras CNN as .keras or "
+            ".h5 with --labels and --out."
+        ),
     ],
     to: Annotated[
         list[str] | None,
@@ -50,18 +54,47 @@ def export(
     ] = 0.98,
     samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 1,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Of a Keras file without a card: comma-separated, as its outputs."),
+    ] = None,
+    scale: Annotated[
+        float,
+        typer.Option(
+            help="Of a Keras file without a card: factor on pixels 0..255, as in its training "
+            "(0.00392156862745098 for rescale=1/255)."
+        ),
+    ] = 1.0,
+    offset: Annotated[
+        float, typer.Option(help="Of a Keras file without a card: added after --scale.")
+    ] = 0.0,
 ) -> None:
     """Export a Keras model to ONNX and TFLite, float and int8, and check each file against it.
 
     Prints the path of each export. One outside the gates is kept with .rejected in its name, and
     the exit code is 1. Needs the extra "export".
     """
-    from edge_emotion.artefacts import model_folder
-    from edge_emotion.card import check_recipe
+    from edge_emotion.artefacts import find_model, model_folder
+    from edge_emotion.card import KERAS_NAME, check_recipe
+    from edge_emotion.errors import UsageError
     from edge_emotion.quiet import quiet
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
-    folder = model_folder(model)
+    if labels is None:
+        folder = model_folder(model)
+    else:
+        if out is None:
+            raise UsageError("--labels makes a new model folder: name it with --out")
+        if (out / KERAS_NAME).exists() and not overwrite:
+            raise UsageError(
+                f"{out} already holds {KERAS_NAME}: pass --overwrite, or another --out"
+            )
+        folder = out
+        with quiet():
+            from edge_emotion.exporters.adopt import adopt_model
+
+            names = [label.strip() for label in labels.split(",") if label.strip()]
+            adopt_model(find_model(model), names, out, scale=scale, offset=offset)
     with quiet():
         from edge_emotion.exporters.export import (
             DEFAULT_RECIPES,

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 
-def inspect() -> None:
-    """Not written yet."""
+import typer
+
+
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="Shipped model's name, model folder, or exported file.")
+    ] = "edge-cnn",
+    as_json: Annotated[bool, typer.Option("--json", help="The card as it is.")] = False,
+) -> None:
+    """Print the card of a model: what it reads, what it was trained on, how well it does.
+
+    An exported file has its card inside. Needs no extra.
+    """
+    from edge_emotion.artefacts import find_model, read_card
+    from edge_emotion.model_readme import model_readme
+
+    card = read_card(find_model(model))
+    print(card.to_json().decode() if as_json else model_readme(card), end="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,10 @@ def train(
     licence: Annotated[
         str | None, typer.Option(help="Licence of the weights, for the card.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Publisher of the pictures, for the card.")
+    ] = None,
+    terms: Annotated[str | None, typer.Option(help="Terms of the pictures, for the card.")] = None,
     architecture: Annotated[str | None, typer.Option(help="edge-cnn or baseline-cnn.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
@@ -93,9 +98,11 @@ def train(
     "train".
     """
     arguments: dict[str, Any] = dict(locals())
-    for other in ("data", "out", "run", "name", "config", "folds", "validate_on_train", "resume"):
+    for other in (
+        "data", "out", "run", "name", "config", "folds", "validate_on_train", "resume",
+        "licence", "source", "terms",
+    ):  # fmt: skip
         del arguments[other]
-    del arguments["licence"]
     if labels is not None:
         arguments["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
 
@@ -114,11 +121,14 @@ def train(
         run=run,
         name=name,
         command=_command(data),
-        **({"licence": licence} if licence else {}),
+        source=source,
+        terms=terms,
         folds=folds,
         validate_on_train=validate_on_train,
         resume=resume,
     )
+    if licence:
+        plan = replace(plan, licence=licence)
     card = train_model(data, settings, plan, progress=progress, callbacks=_epoch_lines, log=note)
     for e in card.evaluations:
         low, high = e.accuracy_interval
@@ -154,8 +164,9 @@ def _epoch_lines(title: str) -> list[Any]:
 
     def line(epoch: int, logs: dict[str, float]) -> None:
         note(
-            f"{title}: epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}; "
-            f"validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.4f}"
+            f"{title}: epoch {epoch + 1}: loss {logs['loss']:.4f}, accuracy "
+            f"{logs['accuracy']:.4f}; validation loss {logs['val_loss']:.4f}, accuracy "
+            f"{logs['val_accuracy']:.4f}"
         )
 
     return [keras.callbacks.LambdaCallback(on_epoch_end=line)]

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from edge_emotion.errors import ModelError, UnknownNameError, UsageError
 
+#: Far beyond any processor that this is for; an engine asked for thousands stalls.
+MAX_THREADS = 256
+
 RuntimeName = Literal["onnx", "litert", "keras"]
 
 #: Which engine runs a file, by the ending that the exporters give it.
@@ -70,10 +73,10 @@ def open_runtime(path: Path, threads: int | None = None) -> Runtime:
     Raises:
         ModelError: the file is missing, damaged, or not in the form that edge-emotion exports.
         MissingExtraError: the engine is not installed.
-        UsageError: fewer than one thread.
+        UsageError: fewer than one thread, or more than MAX_THREADS.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be 1 or more, not {threads}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
     name = runtime_name(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")

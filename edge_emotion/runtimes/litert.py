@@ -25,9 +25,7 @@ class LiteRtRuntime:
             raise MissingExtraError(f"running {path.name}", "litert") from error
         self.engine_version = importlib.metadata.version("ai-edge-litert")
         try:
-            self._interpreter = Interpreter(
-                model_content=path.read_bytes(), num_threads=threads
-            )
+            self._interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads)
             self._interpreter.allocate_tensors()
             signature = self._interpreter.get_signature_list().get("serving_default", {})
         except (ValueError, RuntimeError, OSError) as error:

@@ -33,15 +33,16 @@ class OnnxRuntime:
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises a dozen pybind types without a common base
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{path}: onnxruntime cannot load it: {reason}") from error
+            raise ModelError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [x.name for x in inputs], [x.name for x in outputs]
         shape = inputs[0].shape if inputs else []
         if (
             names != ([INPUT_NAME], [OUTPUT_NAME])
             or inputs[0].type != "tensor(uint8)"
+            or outputs[0].type != "tensor(float)"
             or len(shape) != 4
+            or isinstance(shape[0], int)
             or not all(isinstance(side, int) for side in shape[1:])
             or len(outputs[0].shape) != 2
         ):
@@ -56,10 +57,21 @@ class OnnxRuntime:
     def logits(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `edge_emotion.runtimes.Runtime.logits`."""
         check_batch(batch, self.input_shape)
-        result: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+        result: NDArray[np.float32]
+        try:
+            result = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+        except Exception as error:  # likewise
+            raise ModelError(f"onnxruntime cannot run the model: {_line(error)}") from error
         return result
 
     def card_json(self) -> str | None:
         """The card inside the file, if there is one."""
-        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        try:
+            metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError:
+            return None
         return metadata.get(METADATA_KEY)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -55,15 +55,24 @@ class TrainConfig:
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 1,
             "patience": self.patience >= 1,
+            "seed": 0 <= self.seed < 2**32,
             "size": self.size is None or 8 <= self.size <= 1024,
             "width": 0.05 <= self.width <= 8,
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
-            "learning_rate": self.learning_rate > 0,
+            "learning_rate": 0 < self.learning_rate <= 1,
+            "weight_decay": 0 <= self.weight_decay <= 1,
             "label_smoothing": 0 <= self.label_smoothing < 1,
             "balance": 0 <= self.balance <= 1,
             "valid_fraction": 0 < self.valid_fraction < 0.5,
             "test_fraction": 0 <= self.test_fraction < 0.5,
             "coverage": 0 < self.coverage <= 1,
+            "rotation": 0 <= self.rotation <= 180,
+            "zoom": 0 <= self.zoom < 1,
+            "shift": 0 <= self.shift < 1,
+            "shear": 0 <= self.shear <= 1,
+            "brightness": 0 <= self.brightness <= 1,
+            "contrast": 0 <= self.contrast <= 1,
+            "erase": 0 <= self.erase <= 1,
         }
         for name, good in checks.items():
             if not good:
@@ -113,8 +122,8 @@ def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
         if name not in known:
             raise UnknownNameError("hyper-parameter", name, known)
     architecture = given.get("architecture", TrainConfig.architecture)
-    values = ARCHITECTURE_DEFAULTS.get(architecture, {}) | given
     try:
+        values = ARCHITECTURE_DEFAULTS.get(str(architecture), {}) | given
         return msgspec.convert(values, TrainConfig)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"hyper-parameters: {error}") from error

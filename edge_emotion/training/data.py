@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from edge_emotion.errors import DataError, UnknownNameError, UsageError
-from edge_emotion.preprocess import Picture
+from edge_emotion.preprocess import PICTURE_SUFFIXES, Picture
 
 SplitName = Literal["train", "valid", "test"]
 
@@ -51,12 +51,6 @@ SYNONYMS = {
     "anger": "angry", "happiness": "happy", "happyness": "happy", "sadness": "sad",
     "surprised": "surprise", "disgusted": "disgust", "fearful": "fear",
 }  # fmt: skip
-#: Endings of the formats that pillow reads; other files in a class folder are no pictures.
-PICTURE_SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif "
-    ".tiff .webp".split()
-)
-
 FER_SOURCE = "FER2013 (Goodfellow et al., 2013)"
 FER_LICENCE = "images: FER2013, research use as published on Kaggle"
 
@@ -205,6 +199,10 @@ def _rows(lines: Iterable[str], where: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{where} line {rows.line_num + 1}: not a csv: {error}") from error
 
 
+def _lines(data: bytes) -> Iterable[str]:
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+
+
 def _votes(columns: Sequence[str]) -> list[int]:
     votes = [int(v or 0) for v in columns]
     if len(votes) != 10 or min(votes) < 0:
@@ -255,8 +253,7 @@ def _read_ferplus(
         if not tree.has(f"{base}/label.csv"):
             continue
         where = f"{base}/label.csv"
-        lines = io.TextIOWrapper(io.BytesIO(tree.read(where)), "utf-8-sig", newline="")
-        for number, row in _rows(lines, where):
+        for number, row in _rows(_lines(tree.read(where)), where):
             try:
                 votes = _votes(row[2:12])
                 if len(re.findall(r"-?\d+", row[1])) != 4:
@@ -287,8 +284,7 @@ def _read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
         raise DataError(f"{path} holds votes without pictures: name the fer2013.csv beside it")
     votes_rows: Iterator[tuple[int, list[str]]] | None = None
     if votes_path.exists():
-        lines = io.StringIO(votes_path.read_text("utf-8-sig"), newline="")
-        votes_rows = _rows(lines, str(votes_path))
+        votes_rows = _rows(_lines(votes_path.read_bytes()), str(votes_path))
         next(votes_rows, None)
     chosen = _choose(FERPLUS_VOTES[:8] if votes_rows else FER2013_LABELS, labels)
     position = {index: i for i, (_, index) in enumerate(chosen)}

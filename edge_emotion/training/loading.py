@@ -6,6 +6,7 @@ Near-duplicates are found with a perceptual hash (pHash, Zauner 2010, from the i
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_emotion.card import InputSpec, SplitCount
-from edge_emotion.errors import DataError, InputError, MissingExtraError
-from edge_emotion.preprocess import open_picture, to_tensor
+from edge_emotion.errors import DataError, InputError, MissingExtraError, OutputError
+from edge_emotion.preprocess import open_picture, preprocess
 from edge_emotion.training.data import Dataset, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
@@ -85,6 +86,7 @@ def load_pictures(
 
     Raises:
         DataError: none can be read.
+        OutputError: no room for the cache.
     """
     count = len(dataset.samples)
     shape = (count, *spec.shape)
@@ -92,7 +94,7 @@ def load_pictures(
     if cache is None:
         pixels = np.empty(shape, np.uint8)
     else:
-        pixels = open_memmap(cache, mode="w+", dtype=np.uint8, shape=shape)
+        pixels = _reserve(cache, shape)
     kept: list[int] = []
     hashes = np.zeros(count, np.uint64)
     phashes = np.zeros((count, 4), np.uint64)
@@ -100,13 +102,15 @@ def load_pictures(
     for i in progress(range(count)):
         sample = dataset.samples[i]
         try:
-            image = open_picture(sample.read())
+            picture = sample.read()
+            image = open_picture(picture)  # in full: the hashes do not depend on the input's size
+            tensor = preprocess(picture, spec)  # as in prediction: large JPEGs by draft
         except (InputError, OSError, KeyError) as error:
             dropped["unreadable"] += 1
             warn(f"left out: {error}")
             continue
         row = len(kept)
-        pixels[row] = to_tensor(image, spec)
+        pixels[row] = tensor
         hashes[row] = pixel_hash(image)
         if near:
             phashes[row] = _phash(image)
@@ -125,6 +129,20 @@ def load_pictures(
         keys=[s.key for s in samples],
     )
     return loaded, dropped
+
+
+def _reserve(cache: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A memory map whose place on the disk is certain: a write to a hole ends in SIGBUS."""
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        pixels = open_memmap(cache, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with cache.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, cache.stat().st_size)
+    except OSError as error:
+        cache.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {cache}: {error.strerror or error}") from error
+    return pixels
 
 
 def near_pairs(
@@ -226,12 +244,17 @@ def split_pictures(
                 parts[name] = parts[name][~leaked]
         if len(parts[later]):
             words.append(f"{later}: the publisher's")
+    # Fractions are of everything: what validation takes of the rest is more if test came first.
+    rest = 1.0
     for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
         if not len(parts[name]) and fraction > 0:
-            share = fraction / (1 - (test_fraction if name == "valid" and not words else 0))
-            rest, cut = _cut(loaded, groups, parts["train"], share, seed)
-            parts["train"], parts[name] = rest, cut
+            parts["train"], parts[name] = _cut(
+                loaded, groups, parts["train"], fraction / rest, seed
+            )
+            rest -= fraction
             words.append(f"{name}: {fraction:.0%}, stratified by label, duplicates kept together")
+    if not len(parts["train"]):
+        raise DataError("no picture is left to train on: all of them are in valid or test as well")
     return parts, dropped, "; ".join(words)
 
 
@@ -242,8 +265,14 @@ def _cut(
     share: float,
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    folds = fold_pictures(loaded, groups, indices, max(2, round(1 / share)), seed)
-    cut = folds[0]
+    """(rest, cut): some of the fewest folds that make up `share` to a hundredth."""
+    taken, folds = next(
+        (k, n)
+        for n in range(2, 101)
+        if (k := max(1, round(share * n))) < n and abs(k / n - share) <= 0.01
+    )
+    parts = fold_pictures(loaded, groups, indices, folds, seed)
+    cut = np.sort(np.concatenate(parts[:taken]))
     return np.setdiff1d(indices, cut), cut
 
 
@@ -257,15 +286,16 @@ def fold_pictures(
     """Divide `indices` into stratified folds, no group in two of them.
 
     Raises:
-        DataError: a label has fewer pictures than there are folds.
+        DataError: a label has fewer pictures than there are folds, duplicates counted once.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    counts = np.bincount(loaded.labels[indices], minlength=loaded.targets.shape[1])
+    different = np.unique(np.stack([groups[indices], loaded.labels[indices]]), axis=1)[1]
+    counts = np.bincount(different, minlength=loaded.targets.shape[1])
     if counts.min() < folds:
         raise DataError(
-            f"too few pictures to divide into {folds} parts: a label has only {counts.min()}; "
-            "add pictures, ask for fewer folds or larger fractions"
+            f"too few pictures to divide into {folds} parts: a label has only {counts.min()} "
+            "(duplicates counted once); add pictures, ask for fewer folds or larger fractions"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = splitter.split(indices, loaded.labels[indices], groups[indices])

@@ -66,6 +66,8 @@ class Plan:
     name: str
     command: str  # for the card
     licence: str = "as their maker decides; see the terms of the training pictures"
+    source: str | None = None  # publisher of the pictures; None: what the layout tells
+    terms: str | None = None  # of the pictures; None: what the layout tells
     folds: int = 0  # cross-validation before the final model; 0: none
     validate_on_train: bool = False  # the original project's protocol
     resume: bool = False
@@ -116,8 +118,8 @@ def train_model(
     record = DataRecord(
         name=dataset.name,
         layout=dataset.layout,
-        source=dataset.source,
-        licence=dataset.licence,
+        source=plan.source or dataset.source,
+        licence=plan.terms or dataset.licence,
         split=words,
         seed=config.seed,
         splits=count_splits(dataset.labels, loaded, parts),

@@ -1,0 +1,131 @@
+"""A Keras CNN from elsewhere -> a model folder that can be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.card import (
+    INPUT_NAME,
+    KERAS_NAME,
+    OUTPUT_NAME,
+    DataRecord,
+    InputSpec,
+    ModelCard,
+    Resize,
+    TrainingRecord,
+)
+from edge_emotion.errors import MissingExtraError, ModelError, UsageError
+from edge_emotion.files import replacing, sha256, tool_versions
+from edge_emotion.training.architectures import multiply_adds, with_softmax
+
+try:
+    import keras
+    from keras import layers
+except ImportError as error:
+    raise MissingExtraError("exporting a Keras model", "export") from error
+
+
+def adopt_model(
+    path: Path,
+    labels: Sequence[str],
+    out: Path,
+    *,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    resize: Resize = "bilinear",
+) -> ModelCard:
+    """Write a model folder for a Keras CNN that was not trained by edge-emotion.
+
+    The normalisation goes into the graph and the softmax becomes a step of its own.
+
+    Args:
+        path: .keras or .h5, one picture in (N, H, W, 1 or 3), one row of probabilities or logits
+            out.
+        labels: in the order of the outputs.
+        out: model folder to write.
+        scale: pixels 0..255 are multiplied by it before they enter the network, as in training;
+            1/255 for ``ImageDataGenerator(rescale=1/255)``, 1 if the network does it itself.
+        offset: and then this is added.
+        resize: filter with which pictures were resized in training.
+
+    Raises:
+        ModelError: Keras cannot load it, or it is not a picture classifier.
+        UsageError: another number of labels than outputs.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the damaged part raised
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+    shape = model.input_shape
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 4
+        or shape[3] not in (1, 3)
+        or None in shape[1:]
+    ):
+        raise ModelError(f"{path}: the input is {shape}, not pictures (None, H, W, 1 or 3)")
+    features, head = _cut(model, path)
+    outputs = head.units if head is not None else features.output.shape[-1]
+    if outputs != len(labels):
+        raise UsageError(f"{path} has {outputs} outputs, but {len(labels)} labels are named")
+    image = keras.Input(shape[1:], name=INPUT_NAME)
+    x = (
+        layers.Rescaling(scale, offset, name="rescale")(image)
+        if (scale, offset) != (1, 0)
+        else image
+    )
+    x = features(x)
+    if head is None:
+        logits = layers.Identity(name=OUTPUT_NAME)(x)
+    else:
+        dense = layers.Dense(head.units, use_bias=head.use_bias, name=OUTPUT_NAME)
+        logits = dense(x)
+        dense.set_weights(head.get_weights())
+    logits_model = keras.Model(image, logits, name=model.name)
+    with replacing(out / KERAS_NAME) as temporary:
+        with_softmax(logits_model).save(temporary)
+    unknown = "not recorded: the model was not trained by edge-emotion"
+    card = ModelCard(
+        name=path.stem,
+        labels=list(labels),
+        input=InputSpec(shape[1], shape[2], shape[3], resize),
+        licence=unknown,
+        intended_use=unknown,
+        out_of_scope=unknown,
+        training=TrainingRecord(
+            architecture=model.name,
+            parameters=int(model.count_params()),
+            multiply_adds=multiply_adds(model),
+            config={"scale": scale, "offset": offset},
+            epochs=0,
+            best_epoch=0,
+            command=unknown,
+            tools=tool_versions(["keras", "tensorflow"]),
+        ),
+        data=DataRecord(unknown, "unknown", unknown, unknown, unknown, 0, [], {}),
+        keras_sha256=sha256(out / KERAS_NAME),
+    )
+    card.write(out)
+    return card
+
+
+def _cut(model: Any, path: Path) -> tuple[Any, Any]:
+    """The network before its softmax, and the last Dense if that one holds the softmax."""
+    last = model.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    source = model.inputs[0]
+    if isinstance(last, layers.Softmax) or (
+        isinstance(last, layers.Activation) and activation == "softmax"
+    ):
+        return keras.Model(source, last.input), None
+    if isinstance(last, layers.Dense) and activation == "softmax":
+        return keras.Model(source, last.input), last
+    if isinstance(last, layers.Dense) and activation == "linear":
+        return keras.Model(source, last.output), None
+    raise ModelError(
+        f"{path}: the last layer is {type(last).__name__} {activation}: expected a softmax over "
+        "the labels, or a Dense that gives logits"
+    )
