@@ -57,7 +57,7 @@ def find_model(model: str | Path) -> Path:
     shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
-    if len(path.parts) == 1 and not path.suffix:
+    if path.parts == (str(model),) and not path.suffix:
         raise UnknownNameError("model", str(model), [*shipped, "or the path of a model"])
     raise ModelError(f"{model}: no such model file or folder")
 
@@ -142,12 +142,14 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
         if export is not None and (path / export.file).is_file():
             verify(path / export.file, export.sha256)
             return Artefact(path / export.file, card, recipe)
-    if not (path / KERAS_NAME).is_file():
+    others = [e.file for e in card.exports if (path / e.file).is_file()]
+    if (path / KERAS_NAME).is_file():
+        hint = f": edge-emotion export {path} --to {PREFERRED[runtime][0]}"
+    elif others:
+        hint = f", only {', '.join(others)}"
+    else:
         raise ModelError(f"{path} holds a card without a model; made by: {card.training.command}")
-    raise ModelError(
-        f"{path}: no export that {runtime} runs: edge-emotion export {path} --to "
-        f"{PREFERRED[runtime][0]}"
-    )
+    raise ModelError(f"{path}: no export that {runtime} runs{hint}")
 
 
 def verify(path: Path, expected: str | None) -> None:

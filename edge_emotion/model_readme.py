@@ -62,11 +62,14 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _splits(card: ModelCard) -> str:
+    if not card.data.splits:
+        return "Not recorded."
+    labels = list(card.data.splits[0].per_label)  # may be more than the model's
     rows = [
-        [s.name, str(s.pictures), *(str(s.per_label.get(label, 0)) for label in card.labels)]
+        [s.name, str(s.pictures), *(str(s.per_label[label]) for label in labels)]
         for s in card.data.splits
     ]
-    return _table(["split", "pictures", *card.labels], rows)
+    return _table(["split", "pictures", *labels], rows)
 
 
 def _counts(title: str, counts: dict[str, int]) -> str:

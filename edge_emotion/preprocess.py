@@ -142,7 +142,7 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
         image = image.convert("L")
     if image.size != (spec.width, spec.height):
         image = image.resize((spec.width, spec.height), FILTERS[spec.resize])
-    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+    return np.array(image, dtype=np.uint8).reshape(spec.shape)  # not a view: writable
 
 
 def preprocess(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:

@@ -90,8 +90,8 @@ def _check(model: Any, recipe: str) -> None:
     custom = sorted({code.customCode.decode() for code in model.operatorCodes if code.customCode})
     if custom:
         raise ConversionError(
-            f"{recipe}: operators outside TFLite's own ({', '.join(custom)}) would need Flex on the "
-            "device: replace those layers"
+            f"{recipe}: operators outside TFLite's own ({', '.join(custom)}) would need Flex on "
+            "the device: replace those layers"
         )
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     floats = [t.name.decode() for t in tensors if types[t.type].startswith("FLOAT")]

@@ -142,7 +142,7 @@ def _write(report: BenchReport, json: Path | None, html: Path | None) -> None:
 
 
 def _raise_for_gate(report: BenchReport) -> None:
-    from edge_emotion.benchmarks.verdict import unchecked, violations
+    from edge_emotion.benchmarks.budget import unchecked, violations
 
     found = violations(report)
     if not any(a.agreement for a in report.measured):

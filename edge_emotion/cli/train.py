@@ -34,6 +34,13 @@ def train(
     labels: Annotated[
         str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
     ] = None,
+    learn_all: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn-all",
+            help="Train on all labels of the data, then keep the outputs of --labels.",
+        ),
+    ] = None,
     folds: Annotated[
         int, typer.Option(help="Cross-validate with this many folds before the final training.")
     ] = 0,

@@ -24,7 +24,7 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 4  # errors are raised; no need to print them too
         options.inter_op_num_threads = 1
         if threads is not None:
             options.intra_op_num_threads = threads

@@ -6,7 +6,7 @@ Input of every network: float32 of shape (batch, H, W, C), values 0..255. Normal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME, InputSpec
@@ -108,6 +108,18 @@ def with_softmax(logits_model: keras.Model) -> keras.Model:
 def without_softmax(model: keras.Model) -> keras.Model:
     """Cut a saved model before its softmax."""
     return keras.Model(model.input, model.get_layer(OUTPUT_NAME).output, name=model.name)
+
+
+def keep_outputs(logits_model: keras.Model, outputs: Sequence[int]) -> keras.Model:
+    """The same network with some of its logits, in the order of `outputs`.
+
+    The softmax over fewer logits is the probability given that one of these labels is right.
+    """
+    head = logits_model.get_layer(OUTPUT_NAME)
+    dense = layers.Dense(len(outputs), name=OUTPUT_NAME)
+    kept = keras.Model(logits_model.input, dense(head.input), name=logits_model.name)
+    dense.set_weights([weights[..., list(outputs)] for weights in head.get_weights()])
+    return kept
 
 
 def multiply_adds(model: keras.Model) -> int:

@@ -20,6 +20,7 @@ class TrainConfig:
 
     architecture: str = "edge-cnn"
     labels: list[str] | None = None  # None: all that the data have
+    learn_all: bool = False  # train on all labels of the data, then keep the outputs of `labels`
     size: int | None = None  # input height and width, pixels; None: the architecture's
     channels: Literal[1, 3] | None = None  # None: the architecture's
     resize: Resize = "bilinear"

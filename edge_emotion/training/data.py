@@ -171,8 +171,13 @@ class _ZipTree:
             raise DataError(f"{name} in the zip: {str(error) or 'damaged'}") from error
 
 
-def _choose(available: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, int]]:
-    """(name for the card, index into `available`) of each label."""
+def choose_labels(available: Sequence[str], wanted: Sequence[str] | None) -> list[tuple[str, int]]:
+    """(name for the card, index into `available`) of each label that is wanted.
+
+    Raises:
+        UnknownNameError: one that is not available.
+        UsageError: one is named twice, or fewer than two are.
+    """
     if wanted is None:
         return [(name, i) for i, name in enumerate(available)]
     known = {canonical(name): i for i, name in enumerate(available)}
@@ -245,7 +250,7 @@ def _read_ferplus(
     root = tree.ferplus_root()
     if root is None:
         raise DataError(f"{path}: no FER2013Train|Valid|Test/label.csv inside")
-    chosen = _choose(FERPLUS_VOTES[:8], labels)
+    chosen = choose_labels(FERPLUS_VOTES[:8], labels)
     dropped: Counter[str] = Counter()
     samples = []
     for folder, split in FERPLUS_FOLDERS.items():
@@ -286,7 +291,7 @@ def _read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
     if votes_path.exists():
         votes_rows = _rows(_lines(votes_path.read_bytes()), str(votes_path))
         next(votes_rows, None)
-    chosen = _choose(FERPLUS_VOTES[:8] if votes_rows else FER2013_LABELS, labels)
+    chosen = choose_labels(FERPLUS_VOTES[:8] if votes_rows else FER2013_LABELS, labels)
     position = {index: i for i, (_, index) in enumerate(chosen)}
     dropped: Counter[str] = Counter()
     samples = []
@@ -379,7 +384,7 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     for one, other in itertools.combinations(classes, 2):
         if canonical(one) == canonical(other):
             raise DataError(f"{path}: folders {one} and {other} name one label: rename one")
-    chosen = _choose(classes, labels)
+    chosen = choose_labels(classes, labels)
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
     position = {classes[index]: i for i, (_, index) in enumerate(chosen)}

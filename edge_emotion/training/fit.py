@@ -101,27 +101,32 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
     All of its decisions follow from the history, so a resumed run decides as an unbroken one.
     """
 
-    def __init__(self, folder: Path, history: History, patience: int, watch: str) -> None:
+    def __init__(self, folder: Path, history: History, config: TrainConfig) -> None:
         super().__init__()
-        self.folder, self.history, self.patience, self.watch = folder, history, patience, watch
+        self.folder, self.history, self.config = folder, history, config
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.history.append({k: float(v) for k, v in (logs or {}).items()})
-        best = best_epoch(self.history, self.watch)
-        if best == len(self.history):
+        if best_epoch(self.history) == len(self.history):
             with replacing(self.folder / "best.weights.h5") as path:
                 self.model.get_layer("network").save_weights(path)
-        with replacing(self.folder / "last.keras") as path:
-            self.model.save(path)
+        with replacing(self.folder / "last.weights.h5") as path:
+            self.model.save_weights(path)
         write_bytes(self.folder / "history.json", json.dumps(self.history, indent=1).encode())
-        if len(self.history) - best >= self.patience:
+        if _is_over(self.history, self.config):
             self.model.stop_training = True
 
 
-def best_epoch(history: History, watch: str) -> int:
-    """Number, counted from 1, of the first epoch with the lowest `watch`."""
-    values = [row[watch] for row in history]
+def best_epoch(history: History) -> int:
+    """Number, counted from 1, of the first epoch with the lowest validation loss."""
+    values = [row["val_loss"] for row in history]
     return 1 + int(np.argmin(np.nan_to_num(values, nan=np.inf)))
+
+
+def _is_over(history: History, config: TrainConfig) -> bool:
+    """All epochs are done, or patience is."""
+    done = len(history)
+    return done >= config.epochs or (done > 0 and done - best_epoch(history) >= config.patience)
 
 
 def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
@@ -190,48 +195,51 @@ def fit(
 
         tf.config.experimental.enable_op_determinism()
     weights = label_weights(loaded.targets[train], config.balance)
-    history: History = []
-    steps = math.ceil(len(train) / config.batch_size)
     history_file = folder / "history.json"
+    history: History = []
     if resume and history_file.exists():
-        history = json.loads(history_file.read_text())
-        model = keras.saving.load_model(folder / "last.keras")
-        log(f"resuming after epoch {len(history)}")
-    else:
-        network = build(config, loaded.targets.shape[1])
-        image = keras.Input(network.input_shape[1:], name="augmented")
-        body = keras.Model(network.input, network.output, name="network")
-        model = keras.Model(image, body(augmentation(config)(image)))
-        model.compile(
-            _optimizer(config, steps),
-            keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=config.label_smoothing
-            ),
-            metrics=["accuracy"],
-            jit_compile=False,
-        )
-    keeper = _Keeper(folder, history, config.patience, "val_loss")
-    done = len(history)
-    if done < config.epochs and (
-        not done or done - best_epoch(history, "val_loss") < config.patience
-    ):
+        history = json.loads(history_file.read_text("utf-8"))
+        log(f"{folder}: {len(history)} epochs are done")
+    if not _is_over(history, config):
+        model = _training_model(config, loaded.targets.shape[1], len(train))
+        if history:
+            model.optimizer.build(model.trainable_variables)
+            # The optimizer's and the random layers' state are among the weights.
+            model.load_weights(folder / "last.weights.h5")
         model.fit(
-            _Batches(loaded, train, weights, config.batch_size, config.seed, done),
+            _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
                 loaded.pixels[valid].astype(np.float32),
                 loaded.targets[valid],
                 loaded.targets[valid] @ weights,
             ),
             validation_batch_size=256,
-            initial_epoch=done,
+            initial_epoch=len(history),
             epochs=config.epochs,
-            callbacks=[keeper, *(callbacks or [])],
+            callbacks=[_Keeper(folder, history, config), *(callbacks or [])],
             verbose=0,
             shuffle=False,
         )
     logits_model = build(config, loaded.targets.shape[1])
     logits_model.load_weights(folder / "best.weights.h5")
-    return Fitted(logits_model, history, best_epoch(history, "val_loss"))
+    return Fitted(logits_model, history, best_epoch(history))
+
+
+def _training_model(config: TrainConfig, labels: int, pictures: int) -> keras.Model:
+    """The compiled network with augmentation before it."""
+    network = build(config, labels)
+    image = keras.Input(network.input_shape[1:], name="augmented")
+    body = keras.Model(network.input, network.output, name="network")
+    model = keras.Model(image, body(augmentation(config)(image)))
+    model.compile(
+        _optimizer(config, math.ceil(pictures / config.batch_size)),
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing
+        ),
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    return model
 
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:

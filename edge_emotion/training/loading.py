@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -300,6 +300,25 @@ def fold_pictures(
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = splitter.split(indices, loaded.labels[indices], groups[indices])
     return [np.sort(indices[test]) for _, test in parts]
+
+
+def keep_labels(
+    loaded: LoadedPictures, parts: Splits, labels: Sequence[int]
+) -> tuple[LoadedPictures, Splits]:
+    """The pictures of some labels, numbered anew in the order of `labels`."""
+    kept = np.flatnonzero(np.isin(loaded.labels, labels))
+    number = {old: new for new, old in enumerate(labels)}
+    targets = loaded.targets[kept][:, list(labels)]
+    narrow = LoadedPictures(
+        pixels=loaded.pixels[kept],
+        targets=targets / targets.sum(axis=1, keepdims=True),
+        labels=np.array([number[int(old)] for old in loaded.labels[kept]], np.int64),
+        hashes=loaded.hashes[kept],
+        phashes=None,
+        splits=[loaded.splits[i] for i in kept],
+        keys=[loaded.keys[i] for i in kept],
+    )
+    return narrow, {name: np.flatnonzero(np.isin(kept, part)) for name, part in parts.items()}
 
 
 def count_splits(labels: list[str], loaded: LoadedPictures, parts: Splits) -> list[SplitCount]:

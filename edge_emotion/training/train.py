@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from edge_emotion.errors import UsageError
 from edge_emotion.evaluation import evaluate, fit_confidence, softmax
 from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
 from edge_emotion.model_readme import write_readme
-from edge_emotion.training.architectures import multiply_adds, with_softmax
+from edge_emotion.training.architectures import keep_outputs, multiply_adds, with_softmax
 from edge_emotion.training.config import TrainConfig
-from edge_emotion.training.data import Dataset, read_dataset
+from edge_emotion.training.data import Dataset, choose_labels, read_dataset
 from edge_emotion.training.distill import can_distill, distill_pictures
 from edge_emotion.training.fit import Fitted, fit, input_spec, predict_logits
 from edge_emotion.training.loading import (
@@ -37,6 +37,7 @@ from edge_emotion.training.loading import (
     count_splits,
     duplicate_groups,
     fold_pictures,
+    keep_labels,
     load_pictures,
     split_pictures,
 )
@@ -103,8 +104,12 @@ def train_model(
         raise UsageError(f"--folds must be 2 or more, not {plan.folds}")
     if plan.folds and plan.validate_on_train:
         raise UsageError("--folds and --validate-on-train exclude each other")
+    if config.learn_all and (config.labels is None or plan.folds):
+        raise UsageError("--learn-all goes with --labels and without --folds")
     _claim_run(config, plan)
-    dataset = read_dataset(data, config.labels)
+    dataset = read_dataset(data, None if config.learn_all else config.labels)
+    chosen = choose_labels(dataset.labels, config.labels)
+    outputs = [index for _, index in chosen]
     loaded, unreadable = load_pictures(
         dataset,
         input_spec(config),
@@ -136,10 +141,15 @@ def train_model(
         config, loaded, parts["train"], parts["valid"], plan.run,
         resume=plan.resume, callbacks=callbacks("training"), log=log,
     )  # fmt: skip
+    seen = [loaded.hashes[parts[name]] for name in ("train", "valid")]
+    if config.learn_all:
+        dataset = replace(dataset, labels=[name for name, _ in chosen])
+        fitted = replace(fitted, logits_model=keep_outputs(fitted.logits_model, outputs))
+        loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = _measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
     card = _write(fitted, dataset, config, plan, record, confidence, evaluations)
-    _write_pictures(fitted, loaded, parts, plan, config, progress)
+    _write_pictures(fitted, seen, plan, config, progress)
     _draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     (plan.run / "pixels.npy").unlink()
@@ -299,16 +309,14 @@ def _write(
 
 def _write_pictures(
     fitted: Fitted,
-    loaded: LoadedPictures,
-    parts: Splits,
+    seen: list[NDArray[np.uint64]],
     plan: Plan,
     config: TrainConfig,
     progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
 ) -> None:
     """Distilled pictures, and hashes of the pictures seen; no picture of the data set."""
     with replacing(plan.out / TRAINED_ON_NAME) as path:
-        hashes = np.concatenate([loaded.hashes[parts["train"]], loaded.hashes[parts["valid"]]])
-        np.savez_compressed(path, hashes=hashes, train=len(parts["train"]))
+        np.savez_compressed(path, hashes=np.concatenate(seen), train=len(seen[0]))
     if not can_distill(fitted.logits_model):
         return
     pictures = distill_pictures(

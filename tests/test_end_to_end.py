@@ -1,0 +1,313 @@
+"""From pictures to a benchmark, through the command line, with a tiny network trained here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_emotion import ModelCard, Predictor
+from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
+from edge_emotion.cli import app
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.loading import load_pictures
+
+from .generated import LABELS, draw_face, write_class_folders
+
+pytest.importorskip("tensorflow", reason="needs the extras train and export")
+
+# TensorFlow and its converters use what NumPy and they themselves deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SETTINGS = [
+    "--labels", "angry,happy,sad", "--size", "32", "--width", "0.5", "--epochs", "8",
+    "--batch-size", "16", "--learning-rate", "0.004", "--dropout", "0.0", "--patience", "8",
+    "--rotation", "5", "--zoom", "0.05", "--shift", "0.05", "--shear", "0", "--erase", "0",
+]  # fmt: skip
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_class_folders(tmp_path_factory.mktemp("faces") / "faces", 60)
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_class_folders(tmp_path_factory.mktemp("unseen") / "unseen", 30, first_seed=5000)
+
+
+@pytest.fixture(scope="module")
+def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, trained; tests that change it work on a copy."""
+    root = tmp_path_factory.mktemp("trained")
+    result = run("train", faces, "--out", root / "model", "--run", root / "run", *SETTINGS)
+    assert result.exit_code == 0, result.stderr
+    return root / "model"
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    result = run(
+        "export", trained, "--out", folder, "--to", ",".join(RECIPES),
+        "--calibration", faces, "--samples", "60", "--min-agreement", "0.9", "--max-drop", "10",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.split() == [str(folder / file) for file in RECIPES.values()]
+    return folder
+
+
+def test_training_learns_and_leaves_a_whole_model_folder(trained: Path) -> None:
+    card = ModelCard.read(trained)
+    test = card.evaluations[-1]
+    assert test.protocol == "held-out"
+    assert test.accuracy > 0.6  # chance is 0.33
+    assert sum(split.pictures for split in card.data.splits) == 180
+    assert {p.name for p in trained.iterdir()} == {
+        KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, "card.json", "README.md", "curves.png",
+        "confusion.png",
+    }  # fmt: skip
+    assert (trained.parent / "run" / "predictions.png").stat().st_size > 1000
+
+
+def test_the_model_ends_in_logits_then_softmax(trained: Path) -> None:
+    import keras
+
+    model = keras.saving.load_model(trained / KERAS_NAME)
+    assert [layer.name for layer in model.layers[-2:]] == ["logits", "probabilities"]
+    assert model.layers[-2].activation.__name__ == "linear"
+
+
+def test_distilled_pictures_are_no_pictures_of_the_data(trained: Path, faces: Path) -> None:
+    card = ModelCard.read(trained)
+    loaded, _ = load_pictures(read_dataset(faces), card.input)
+    with np.load(trained / CALIBRATION_NAME) as file:
+        distilled = np.concatenate([file["calibration"], file["check"]]).astype(np.int32)
+    for picture in distilled[:10]:
+        nearest = np.abs(loaded.pixels.astype(np.int32) - picture).mean(axis=(1, 2, 3)).min()
+        assert nearest > 8  # grey levels per pixel, from the nearest training picture
+
+
+def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_path: Path) -> None:
+    import keras
+
+    result = run("train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", *SETTINGS)
+    assert result.exit_code == 0, result.stderr
+    one = keras.saving.load_model(trained / KERAS_NAME).get_weights()
+    two = keras.saving.load_model(tmp_path / "m" / KERAS_NAME).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_an_interrupted_run_goes_on_where_it_was(faces: Path, tmp_path: Path) -> None:
+    class Interrupt(Exception):
+        pass
+
+    import keras
+
+    from edge_emotion.training.config import make_config
+    from edge_emotion.training.train import Plan, train_model
+
+    config = make_config(None, {"labels": list(LABELS), "size": 32, "width": 0.5, "epochs": 3})
+    plan = Plan(tmp_path / "m", tmp_path / "r", "tiny", "command")
+
+    def stop(epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 1:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train_model(
+            faces, config, plan,
+            callbacks=lambda _: [keras.callbacks.LambdaCallback(on_epoch_end=stop)],
+        )  # fmt: skip
+    assert not (tmp_path / "m").exists()
+    done = json.loads((tmp_path / "r" / "history.json").read_text())
+    assert len(done) == 2
+    again = run("train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", "--resume")
+    assert again.exit_code == 2  # other settings than the run's
+    arguments = ["--labels", "angry,happy,sad", "--size", "32", "--width", "0.5", "--epochs", "3"]
+    plain = run("train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", *arguments)
+    assert plain.exit_code == 2  # without --resume the run is not touched
+    resumed = run(
+        "train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", "--resume", *arguments
+    )
+    assert resumed.exit_code == 0, resumed.stderr
+    history = json.loads((tmp_path / "r" / "history.json").read_text())
+    assert history[:2] == done
+    assert len(history) == 3
+    unbroken = run("train", faces, "--out", tmp_path / "m2", "--run", tmp_path / "r2", *arguments)
+    assert unbroken.exit_code == 0, unbroken.stderr
+    straight = json.loads((tmp_path / "r2" / "history.json").read_text())
+    assert straight[:2] == history[:2]
+    assert straight[2] == pytest.approx(history[2], rel=1e-5)
+
+
+def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path: Path) -> None:
+    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--channels", "1"]
+    folds = run("train", faces, "--run", tmp_path / "f", "--folds", "3", *small)
+    assert folds.exit_code == 0, folds.stderr
+    card = ModelCard.read(tmp_path / "f" / "model")
+    assert card.evaluations[0].protocol == "cross-validation"
+    assert card.evaluations[0].samples == 180  # each picture held out once
+    original = run("train", faces, "--run", tmp_path / "o", "--validate-on-train", *small)
+    assert original.exit_code == 0, original.stderr
+    assert "training-set figure" in original.stdout
+    card = ModelCard.read(tmp_path / "o" / "model")
+    assert [e.protocol for e in card.evaluations] == ["training-set"]
+    assert card.confidence.samples == 0  # nothing was fitted on training pictures
+    assert "training-set figure" in (tmp_path / "o" / "model" / "README.md").read_text()
+    both = run("train", faces, "--run", tmp_path / "b", "--validate-on-train", "--folds", "3")
+    assert both.exit_code == 2
+
+
+def test_every_export_takes_uint8_and_gives_the_float_models_logits(
+    exported: Path, unseen: Path
+) -> None:
+    card = ModelCard.read(exported)
+    assert [e.recipe for e in card.exports] == list(RECIPES)
+    loaded, _ = load_pictures(read_dataset(unseen), card.input)
+    batch = np.ascontiguousarray(loaded.pixels)
+    from edge_emotion.runtimes import open_runtime
+
+    float_logits = open_runtime(exported / KERAS_NAME).logits(batch)
+    spread = np.ptp(float_logits)
+    for recipe, file in RECIPES.items():
+        logits = open_runtime(exported / file, threads=1).logits(batch)
+        assert logits.shape == (len(batch), 3)
+        assert logits.dtype == np.float32
+        tolerance = 1e-4 if recipe.endswith("f32") else 0.1
+        assert np.abs(logits - float_logits).max() < tolerance * spread, recipe
+
+
+def test_exports_carry_their_card_and_stand_alone(exported: Path, tmp_path: Path) -> None:
+    card = ModelCard.read(exported)
+    picture = draw_face("happy", 9999)
+    expected = Predictor(exported, runtime="keras").predict(picture)
+    for recipe, file in RECIPES.items():
+        alone = shutil.copy(exported / file, tmp_path / f"renamed{Path(file).suffix}")
+        predictor = Predictor(alone, threads=1)
+        assert predictor.recipe == recipe
+        assert predictor.card.labels == list(LABELS)
+        assert predictor.card.exports[0].agreement == card.export(recipe).agreement  # type: ignore[union-attr]
+        prediction = predictor.predict(picture)
+        assert prediction.probabilities == pytest.approx(expected.probabilities, abs=0.1)
+    shown = run("inspect", tmp_path / "renamed.tflite", "--json")
+    assert ModelCard.from_json(shown.stdout, "stdout").name == card.name
+
+
+def test_export_is_checked_on_pictures_that_were_held_out(exported: Path) -> None:
+    card = ModelCard.read(exported)
+    test = next(s for s in card.data.splits if s.name == "test")
+    for export in card.exports:
+        assert export.agreement is not None
+        assert export.agreement.samples == test.pictures
+        assert export.agreement.accuracy_drop is not None
+    int8 = card.export("onnx-int8")
+    assert int8 is not None
+    assert int8.calibration is not None
+    assert (int8.calibration.kind, int8.calibration.samples) == ("pictures", 60)
+    assert "distilled" in int8.comparison[0].data  # what the other calibration would cost
+
+
+def test_export_with_the_cards_own_pictures_needs_no_data(trained: Path, tmp_path: Path) -> None:
+    result = run("export", trained, "--out", tmp_path / "m", "--to", "onnx-int8,tflite-int8",
+                 "--min-agreement", "0.5")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    record = ModelCard.read(tmp_path / "m").export("tflite-int8")
+    assert record is not None
+    assert record.calibration is not None
+    assert record.calibration.kind == "distilled"
+    assert record.agreement is not None
+    assert record.agreement.accuracy_drop is None  # they have no labels
+
+
+def test_export_does_not_overwrite_unless_told(exported: Path) -> None:
+    before = (exported / RECIPES["onnx-f32"]).read_bytes()
+    result = run("export", exported, "--to", "onnx-f32")
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert (exported / RECIPES["onnx-f32"]).read_bytes() == before
+
+
+def test_a_gate_that_is_missed_rejects_the_export(
+    trained: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calibrated on pictures 255 times too dark: converts without a word, and is caught."""
+    from edge_emotion.exporters import export as module
+
+    right = module.calibration_from
+
+    def dark(*arguments: object, **named: object) -> object:
+        made = right(*arguments, **named)  # type: ignore[arg-type]
+        return module.CalibrationSet(made.pixels // 255, made.record)
+
+    monkeypatch.setattr(module, "calibration_from", dark)
+    result = run("export", trained, "--out", tmp_path / "m", "--to", "onnx-int8,onnx-f32",
+                 "--calibration", faces, "--samples", "60")  # fmt: skip
+    assert result.exit_code == 1
+    assert "onnx-int8" in result.stderr.splitlines()[-1]
+    names = {p.name for p in (tmp_path / "m").glob("*.onnx")}
+    assert names == {"model-int8.rejected.onnx", "model-f32.onnx"}  # the others are kept
+    assert [e.recipe for e in ModelCard.read(tmp_path / "m").exports] == ["onnx-f32"]
+
+
+def test_calibrating_and_checking_on_the_same_pictures_is_refused(
+    trained: Path, unseen: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    for name in (KERAS_NAME, "card.json"):  # without the record of what it was trained on
+        shutil.copy(trained / name, tmp_path / "m" / name)
+    result = run("export", tmp_path / "m", "--calibration", unseen, "--data", unseen)
+    assert result.exit_code == 2
+    assert "also calibration pictures" in result.stderr
+
+
+def test_a_changed_keras_file_is_not_exported(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "m")
+    with (tmp_path / "m" / KERAS_NAME).open("ab") as file:
+        file.write(b"x")
+    result = run("export", tmp_path / "m", "--to", "onnx-f32")
+    assert result.exit_code == 1
+    assert "SHA-256" in result.stderr
+
+
+def test_an_unknown_recipe_suggests_the_nearest(trained: Path) -> None:
+    result = run("export", trained, "--to", "tflite-int4")
+    assert result.exit_code == 2
+    assert "did you mean 'tflite-int8'" in result.stderr
+
+
+def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
+    faces: Path, unseen: Path, tmp_path: Path
+) -> None:
+    import keras
+    from keras import layers
+
+    foreign = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    foreign.save(tmp_path / "own.keras")
+    result = run(
+        "export", tmp_path / "own.keras", "--labels", "angry,happy,sad", "--scale", 1 / 255,
+        "--out", tmp_path / "m", "--calibration", faces, "--data", unseen, "--to",
+        "onnx-f32,tflite-int8", "--min-agreement", "0",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    picture = np.asarray(draw_face("sad", 1).resize((32, 32)))
+    expected = foreign(picture[None].astype(np.float32) / 255).numpy()[0]
+    got = Predictor(tmp_path / "m" / "model-f32.onnx").predict(picture).probabilities
+    assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    wrong = run("export", tmp_path / "own.keras", "--labels", "a,b", "--out", tmp_path / "w")
+    assert wrong.exit_code == 2
