@@ -1,0 +1,297 @@
+"""Figures, against values computed by hand, from textbooks, and by scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edge_emotion import MissingExtraError
+from edge_emotion.evaluation import (
+    compare,
+    evaluate,
+    expected_calibration_error,
+    fit_confidence,
+    mcnemar,
+    paired_interval,
+    reliability,
+    softmax,
+    wilson,
+)
+
+pytest.importorskip("scipy", reason="needs one of the extras bench, export, train")
+metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra bench")
+
+NAMES = ["angry", "happy", "sad"]
+LOGITS = hnp.arrays(np.float32, (7, 3), elements=st.floats(-50, 50, width=32))
+
+
+def logits_for(predicted: list[int], confidence: float = 0.9, labels: int = 3) -> np.ndarray:
+    """Logits whose softmax gives `confidence` to each predicted label."""
+    logits = np.zeros((len(predicted), labels), np.float32)
+    rest = (1 - confidence) / (labels - 1)
+    logits[np.arange(len(predicted)), predicted] = math.log(confidence / rest)
+    return logits
+
+
+def score(predicted, labels, **changes):
+    arguments = {"data": "test", "protocol": "held-out"} | changes
+    return evaluate(logits_for(predicted), np.array(labels), NAMES, **arguments)
+
+
+# softmax
+
+
+def test_softmax_by_hand():
+    np.testing.assert_allclose(
+        softmax(np.log(np.array([[1, 2, 5]], np.float32))), [[0.125, 0.25, 0.625]], rtol=1e-6
+    )
+
+
+def test_temperature_divides_logits():
+    np.testing.assert_allclose(
+        softmax(np.array([[4, 0]], np.float32), 2.0), softmax(np.array([[2, 0]], np.float32))
+    )
+    hot = softmax(np.array([[4, 0, 1]], np.float32), 1e9)
+    np.testing.assert_allclose(hot, 1 / 3)
+
+
+@given(LOGITS, st.floats(0.05, 20))
+def test_softmax_rows_are_distributions_in_the_order_of_the_logits(logits, temperature):
+    probabilities = softmax(logits, temperature)
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    best = probabilities[np.arange(7), logits.argmax(axis=1)]
+    np.testing.assert_array_equal(best, probabilities.max(axis=1))
+
+
+def test_softmax_of_huge_logits_does_not_overflow_and_changes_nothing():
+    logits = np.array([[3e38, -3e38], [1000, 1000]], np.float32)
+    before = logits.copy()
+    np.testing.assert_array_equal(softmax(logits), [[1, 0], [0.5, 0.5]])
+    np.testing.assert_array_equal(logits, before)
+
+
+# evaluate
+
+
+def test_figures_by_hand():
+    #        true: 4 angry, 3 happy, 2 sad
+    labels = [0, 0, 0, 0, 1, 1, 1, 2, 2]
+    found = score([0, 0, 0, 1, 1, 1, 2, 2, 0], labels)
+    assert found.confusion == [[3, 1, 0], [0, 2, 1], [1, 0, 1]]
+    assert found.samples == 9
+    assert found.accuracy == pytest.approx(6 / 9)
+    assert found.balanced_accuracy == pytest.approx((3 / 4 + 2 / 3 + 1 / 2) / 3)
+    angry = found.per_label["angry"]
+    assert (angry.precision, angry.recall, angry.support) == (0.75, 0.75, 4)
+    assert found.per_label["sad"].f1 == pytest.approx(0.5)
+    assert found.accuracy_interval == wilson(6, 9)
+    assert found.ece == pytest.approx(0.9 - 6 / 9, abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60))
+def test_figures_are_those_of_scikit_learn(pairs):
+    labels, predicted = (list(side) for side in zip(*pairs, strict=True))
+    found = score(predicted, labels)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    present = sorted(set(labels))
+    recalls = metrics.recall_score(
+        labels, predicted, labels=present, average="macro", zero_division=0.0
+    )
+    f1 = metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0)
+    assert found.balanced_accuracy == pytest.approx(recalls)
+    assert found.macro_f1 == pytest.approx(f1)
+    assert np.sum(found.confusion) == len(pairs) == sum(m.support for m in found.per_label.values())
+
+
+def test_label_without_pictures_does_not_pull_the_means_down():
+    found = score([0, 0, 1], [0, 0, 1])
+    assert (found.balanced_accuracy, found.macro_f1) == (1.0, 1.0)
+    assert found.per_label["sad"].support == 0
+    assert found.confusion[2] == [0, 0, 0]
+
+
+def test_one_label_only():
+    found = score([0, 1, 0], [0, 0, 0])
+    assert found.balanced_accuracy == pytest.approx(2 / 3)
+    assert found.confusion == [[2, 1, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_temperature_moves_the_calibration_error_and_nothing_else():
+    cold, hot = score([0, 1], [0, 1]), score([0, 1], [0, 1], temperature=100.0)
+    assert hot.ece > cold.ece + 0.4
+    assert hot.accuracy == cold.accuracy
+
+
+def test_without_scikit_learn_the_pip_command_is_said(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'edge-emotion\[bench\]'"):
+        score([0], [0])
+
+
+# calibration error
+
+
+def test_perfectly_calibrated_has_no_error():
+    probabilities = np.tile([0.75, 0.25], (8, 1))
+    assert expected_calibration_error(probabilities, np.array([0] * 6 + [1] * 2)) == 0
+
+
+def test_confident_and_always_wrong_is_all_error():
+    probabilities = np.tile([1.0, 0.0], (5, 1))
+    assert expected_calibration_error(probabilities, np.ones(5, np.int64)) == 1
+
+
+def test_error_of_two_bins_by_hand():
+    probabilities = np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 6)
+    labels = np.array([0, 0, 0, 1] + [0] * 3 + [1] * 3)
+    # 4 at 0.9, 3 right: 0.15; 6 at 0.6, 3 right: 0.1
+    expected = 0.4 * 0.15 + 0.6 * 0.1
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(expected)
+    rows = reliability(probabilities, labels)
+    assert [(round(c, 9), a, n) for c, a, n in rows] == [(0.6, 0.5, 6), (0.9, 0.75, 4)]
+
+
+@given(LOGITS, st.integers(1, 30))
+def test_bins_hold_every_picture_once(logits, bins):
+    labels = np.arange(7) % 3
+    rows = reliability(softmax(logits), labels, bins)
+    assert sum(count for _, _, count in rows) == 7
+    assert 0 <= expected_calibration_error(softmax(logits), labels, bins) <= 1
+
+
+# intervals and tests
+
+
+@pytest.mark.parametrize(
+    ("successes", "samples", "low", "high"),
+    [
+        # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_is_the_textbook_s(successes, samples, low, high):
+    assert wilson(successes, samples) == (
+        pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5),
+    )  # fmt: skip
+
+
+def test_wilson_interval_of_nothing_says_nothing():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_the_two_sided_binomial(lost, gained):
+    n, k = lost + gained, min(lost, gained)
+    p = min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+    assert mcnemar(lost, gained) == pytest.approx(p)
+
+
+def test_paired_interval_by_hand():
+    """Agresti & Min: 0.5 in each cell, then Wald."""
+    low, high = paired_interval(16, 4, 100)
+    difference = 12 / 102
+    error = math.sqrt(21 - 12**2 / 102) / 102
+    assert (low + high) / 2 == pytest.approx(difference)
+    assert (high - low) / 2 == pytest.approx(1.959964 * error)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 1000))
+def test_paired_interval_never_vanishes_and_mirrors(lost, gained, same):
+    assume(lost + gained + same > 0)
+    low, high = paired_interval(lost, gained, lost + gained + same)
+    assert high - low > 0
+    assert paired_interval(gained, lost, lost + gained + same) == (
+        pytest.approx(-high), pytest.approx(-low),
+    )  # fmt: skip
+
+
+def test_paired_interval_narrows_with_more_pictures():
+    widths = [high - low for low, high in (paired_interval(0, 0, n) for n in (10, 100, 1000))]
+    assert widths[0] > 5 * widths[1] > 25 * widths[2]
+
+
+# temperature and threshold
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_temperature_undoes_a_known_scaling(scale):
+    rng = np.random.default_rng(1)
+    true = rng.normal(0, 2, (4000, 3)).astype(np.float32)
+    labels = np.array([rng.choice(3, p=p) for p in softmax(true)])
+    fitted = fit_confidence(true * np.float32(scale), labels, 0.9, "valid")
+    assert fitted.temperature == pytest.approx(scale, rel=0.06)
+    error = expected_calibration_error(softmax(true * scale, fitted.temperature), labels)
+    assert error < 0.03
+
+
+def test_always_right_and_always_wrong_give_bounded_temperatures():
+    logits = logits_for([0, 1, 2] * 5)
+    right = fit_confidence(logits, np.array([0, 1, 2] * 5), 1.0, "valid").temperature
+    wrong = fit_confidence(logits, np.array([1, 2, 0] * 5), 1.0, "valid").temperature
+    assert 0.05 <= right < 1 < wrong <= 20
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)),
+               elements=st.floats(-5, 5, width=32)),
+    st.floats(0.01, 1),
+)  # fmt: skip
+def test_threshold_leaves_at_least_the_coverage_certain(logits, coverage):
+    labels = np.arange(len(logits)) % 3
+    fitted = fit_confidence(logits, labels, coverage, "valid")
+    top = softmax(logits, fitted.temperature).max(axis=1)
+    certain = (top >= fitted.threshold).mean()
+    assert certain >= coverage - 1e-9
+    assert fitted.coverage == certain, "the card says what was reached"
+    above = (top > fitted.threshold).mean()
+    assert above <= coverage + 1 / len(logits), "and no lower than it has to be"
+    assert (fitted.samples, fitted.fitted_on) == (len(logits), "valid")
+
+
+# one model beside another
+
+
+def test_the_same_logits_agree_in_everything():
+    logits = logits_for([0, 1, 2, 0])
+    same = compare(logits, logits, data="test", labels=np.array([0, 1, 1, 0]))
+    assert (same.label_agreement, same.max_probability_difference, same.kl_divergence) == (1, 0, 0)
+    assert (same.accuracy_drop, same.mcnemar_p) == (0, 1)
+    assert same.accuracy_drop_interval is not None
+    assert same.accuracy_drop_interval[0] < 0 < same.accuracy_drop_interval[1]
+
+
+def test_divergence_by_hand():
+    p, q = np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([[0.25, 0.75], [0.9, 0.1]])
+    found = compare(np.log(p).astype(np.float32), np.log(q).astype(np.float32), data="test")
+    kl = (0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)) / 2
+    assert found.kl_divergence == pytest.approx(kl, rel=1e-5)
+    assert found.max_probability_difference == pytest.approx(0.25, rel=1e-5)
+    assert found.mean_probability_difference == pytest.approx(0.125, rel=1e-5)
+    assert found.label_agreement == 1.0  # at a tie the first label is taken, here as there: [0, 1]
+    assert (found.accuracy_float, found.mcnemar_p) == (None, None)
+
+
+def test_lost_and_gained_pictures_by_hand():
+    labels = np.array([0] * 20)
+    one, other = [0] * 15 + [1] * 5, [1] * 6 + [0] * 10 + [1] * 4  # 6 lost, 1 gained
+    found = compare(logits_for(one), logits_for(other), data="test", labels=labels)
+    assert (found.accuracy_float, found.accuracy_export) == (0.75, 0.5)
+    assert found.accuracy_drop == pytest.approx(0.25)
+    assert found.accuracy_drop_interval == paired_interval(6, 1, 20)
+    assert found.mcnemar_p == mcnemar(6, 1) == pytest.approx(0.125)
+    assert found.label_agreement == pytest.approx(13 / 20)
+
+
+def test_temperature_softens_the_difference():
+    one, other = logits_for([0]), logits_for([1])
+    hot = compare(one, other, data="test", temperature=10.0)
+    assert hot.kl_divergence < compare(one, other, data="test").kl_divergence / 5
