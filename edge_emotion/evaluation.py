@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,7 +216,7 @@ def mcnemar(lost: int, gained: int) -> float:
     return float(_stats().binomtest(lost, lost + gained, 0.5).pvalue)
 
 
-def _stats():  # type: ignore[no-untyped-def]
+def _stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:

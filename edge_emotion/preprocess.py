@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from edge_emotion.card import InputSpec
 from edge_emotion.errors import PictureError
@@ -89,7 +89,7 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
                 return _upright_rgb(image, name)
     except PictureError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError(f"{name}: not a picture in a format that pillow reads") from error
     except Image.DecompressionBombError as error:
         raise PictureError(

@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -269,9 +270,7 @@ def _read_ferplus(
             if target is None:
                 continue
             name = f"{base}/{row[0]}"
-            samples.append(
-                Sample(f"{folder}/{row[0]}", target, split, lambda n=name: tree.read(n))  # type: ignore[misc]
-            )
+            samples.append(Sample(f"{folder}/{row[0]}", target, split, partial(tree.read, name)))
     return Dataset(
         name="FER+",
         layout="FER+",
@@ -326,9 +325,7 @@ def _read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
                 target = None
             if target is not None:
                 key = f"{path.name}:{number}"
-                samples.append(
-                    Sample(key, target, usage, lambda t=text, k=key: _parse_pixels(t, k))
-                )  # type: ignore[misc]
+                samples.append(Sample(key, target, usage, partial(_parse_pixels, text, key)))
     votes_source = "; votes: FER+ (Barsoum et al., 2016, arXiv 1608.01041)" if votes_rows else ""
     return Dataset(
         name="FER+" if votes_rows else "FER2013",
@@ -405,7 +402,7 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
                 else:
                     target = _one_hot(position[folder.name], len(chosen))
                     key = file.relative_to(path).as_posix()
-                    samples.append(Sample(key, target, split, lambda f=file: f))  # type: ignore[misc]
+                    samples.append(Sample(key, target, split, partial(Path, file)))
     return Dataset(
         name=path.resolve().name,
         layout="class folders",

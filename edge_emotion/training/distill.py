@@ -93,4 +93,5 @@ def distill_pictures(
         if i in (steps // 2, steps * 3 // 4):
             optimizer.learning_rate.assign(optimizer.learning_rate / 3)
         step()
-    return np.rint(pictures.numpy()).astype(np.uint8)
+    result: NDArray[np.uint8] = np.rint(pictures.numpy()).astype(np.uint8)
+    return result

@@ -143,7 +143,8 @@ def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.fl
     if (mass == 0).any():
         raise DataError("a label has no training picture: add pictures or leave the label out")
     weights = mass**-balance
-    return (weights / (weights @ mass / mass.sum())).astype(np.float32)
+    result: NDArray[np.float32] = (weights / (weights @ mass / mass.sum())).astype(np.float32)
+    return result
 
 
 def input_spec(config: TrainConfig) -> InputSpec:

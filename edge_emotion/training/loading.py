@@ -200,7 +200,8 @@ def duplicate_groups(
     return groups.astype(np.int64), reasons
 
 
-Splits = dict[SplitName, NDArray[np.int64]]
+#: Split -> indices of its pictures.
+Splits = dict[str, NDArray[np.int64]]
 
 
 def split_pictures(
