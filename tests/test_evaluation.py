@@ -276,7 +276,7 @@ def test_divergence_by_hand():
     assert found.kl_divergence == pytest.approx(kl, rel=1e-5)
     assert found.max_probability_difference == pytest.approx(0.25, rel=1e-5)
     assert found.mean_probability_difference == pytest.approx(0.125, rel=1e-5)
-    assert found.label_agreement == 1.0  # at a tie the first label is taken, here as there: [0, 1]
+    assert found.label_agreement == 0.5
     assert (found.accuracy_float, found.mcnemar_p) == (None, None)
 
 

@@ -55,7 +55,7 @@ OUT_OF_SCOPE = (
     "darkness, children and drawings are outside what the figures cover."
 )
 CALIBRATION_PICTURES = 64
-CHECK_PICTURES = 48
+CHECK_PICTURES = 64
 
 
 @dataclass(frozen=True)
