@@ -24,9 +24,10 @@ from edge_emotion.card import (
     ModelCard,
     check_recipe,
 )
-from edge_emotion.errors import BudgetError, ConversionError, DataError, UsageError
+from edge_emotion.errors import BudgetError, ConversionError, UsageError
 from edge_emotion.evaluation import compare
 from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
+from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
 from edge_emotion.runtimes import open_runtime
@@ -34,51 +35,11 @@ from edge_emotion.runtimes.keras import KerasRuntime
 
 from .embedding import embed_in_onnx, embed_in_tflite
 from .onnx import convert_onnx, quantize_onnx
-from .pictures import (
-    CalibrationSet,
-    CheckSet,
-    calibration_from,
-    card_pictures,
-    check_from,
-    load_sides,
-    read_trained_on,
-    refuse_overlap,
-)
+from .pictures import FROM_CARD, CalibrationSet, CheckSet, gather_pictures
 from .tflite import convert_tflite
 
 DEFAULT_RECIPES = tuple(recipe for recipe in RECIPES if recipe != "tflite-int8-dynamic")
 CALIBRATED = ("onnx-int8", "tflite-int8")
-FROM_CARD = "card"
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What an export may cost at most."""
-
-    max_drop: float = 1.0  # percentage points of accuracy, where the pictures have labels
-    min_agreement: float = 0.98  # share of pictures given the float model's label, 0..1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_drop <= 100:
-            raise UsageError(f"--max-drop is in percentage points, 0 to 100, not {self.max_drop}")
-        if not 0 <= self.min_agreement <= 1:
-            raise UsageError(f"--min-agreement is a share, 0 to 1, not {self.min_agreement}")
-
-    def violations(self, agreement: Agreement) -> list[str]:
-        """What is outside, in words; empty if all is well."""
-        found = []
-        if agreement.label_agreement < self.min_agreement:
-            found.append(
-                f"label agreement {agreement.label_agreement:.4f} is under {self.min_agreement:.4f}"
-            )
-        drop = agreement.accuracy_drop
-        if drop is not None and 100 * drop > self.max_drop:
-            found.append(
-                f"accuracy drops {100 * drop:.2f} points "
-                f"({agreement.accuracy_float:.4f} to {agreement.accuracy_export:.4f}), "
-                f"more than {self.max_drop:.2f}"
-            )
-        return found
 
 
 @dataclass(frozen=True)
@@ -139,8 +100,9 @@ def export_model(
     verify(folder / KERAS_NAME, card.keras_sha256)
     out = out or folder
     _refuse_overwriting(out, recipes, overwrite)
-    calibrations, check = _gather(
-        folder, card, recipes, calibration, data, samples, seed, progress, log
+    calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
+    calibrations, check = gather_pictures(
+        folder, card, calibrated, calibration, data, samples, seed, progress, log
     )
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
     with quiet():
@@ -175,56 +137,6 @@ def _refuse_overwriting(out: Path, recipes: Sequence[str], overwrite: bool) -> N
         raise UsageError(
             f"{out} already holds {', '.join(there)}: pass --overwrite, or another folder as --out"
         )
-
-
-def _gather(
-    folder: Path,
-    card: ModelCard,
-    recipes: Sequence[str],
-    calibration: str | Path,
-    data: Path | None,
-    samples: int,
-    seed: int,
-    progress: Callable[[Iterable[int]], Iterable[int]],
-    log: Callable[[str], None],
-) -> tuple[list[CalibrationSet], CheckSet]:
-    """Calibration sets, the one to use first, and the pictures to check on.
-
-    Where both distilled and real pictures are at hand the second set is only measured, so that
-    the card shows what distilled pictures cost.
-    """
-    trained_on = read_trained_on(folder)
-    own = card_pictures(folder, card)
-    sets = [own[0]] if own else []
-    check = own[1] if own else None
-    sides = None
-    if str(calibration) != FROM_CARD:
-        sides = load_sides(Path(calibration), card, trained_on, progress, log)
-        sets.insert(0, calibration_from(sides, samples, seed))
-    if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
-        sides = load_sides(data, card, trained_on, progress, log)
-        if str(calibration) == FROM_CARD and len(sides.train) >= samples:
-            sets.append(calibration_from(sides, samples, seed))
-    held_out = check_from(sides) if sides else None
-    if data is not None and held_out is None:
-        raise DataError(
-            f"{data}: no held-out picture in it: the model has been trained on them all"
-        )
-    check = held_out or check
-    calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
-    if calibrated and not sets:
-        raise UsageError(
-            f"{', '.join(calibrated)} need calibration pictures and {folder} carries none: pass "
-            "--calibration with the pictures that the model was trained on"
-        )
-    if check is None:
-        raise UsageError(
-            f"nothing to check the exports on: {folder} carries no pictures: pass --data with "
-            "labelled pictures that the model has not been trained on"
-        )
-    for one in sets:
-        refuse_overlap(one, check)
-    return sets, check
 
 
 def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:

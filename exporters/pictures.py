@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from edge_emotion.card import (
 from edge_emotion.errors import DataError, ModelError, UsageError
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import LoadedPictures, load_pictures
+
+#: The value of `calibration` that stands for the model folder's own pictures.
+FROM_CARD = "card"
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,66 @@ def refuse_overlap(calibration: CalibrationSet, check: CheckSet) -> None:
             f"{shared} of {len(check.pixels)} pictures of the check ({check.name}) are also "
             "calibration pictures: name other --data"
         )
+
+
+def gather_pictures(
+    folder: Path,
+    card: ModelCard,
+    calibrated: Sequence[str],
+    calibration: str | Path,
+    data: Path | None,
+    samples: int,
+    seed: int,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+    log: Callable[[str], None],
+) -> tuple[list[CalibrationSet], CheckSet]:
+    """Calibration sets, the one to use first, and the pictures to check on.
+
+    Where both distilled and real pictures are at hand the second set is only measured, so that
+    the card shows what distilled pictures cost.
+
+    Args:
+        folder: the model folder.
+        card: its card.
+        calibrated: recipes that need calibration pictures.
+        calibration: see `edge_emotion.exporters.export.export_model`, as `data`, `samples`,
+            `seed`, `progress` and `log`.
+
+    Raises:
+        UsageError: pictures are missing, or some both calibrate and check.
+        DataError: they cannot be read, or there are too few.
+    """
+    trained_on = read_trained_on(folder)
+    own = card_pictures(folder, card)
+    sets = [own[0]] if own else []
+    check = own[1] if own else None
+    sides = None
+    if str(calibration) != FROM_CARD:
+        sides = load_sides(Path(calibration), card, trained_on, progress, log)
+        sets.insert(0, calibration_from(sides, samples, seed))
+    if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
+        sides = load_sides(data, card, trained_on, progress, log)
+        if str(calibration) == FROM_CARD and len(sides.train) >= samples:
+            sets.append(calibration_from(sides, samples, seed))
+    held_out = check_from(sides) if sides else None
+    if data is not None and held_out is None:
+        raise DataError(
+            f"{data}: no held-out picture in it: the model has been trained on them all"
+        )
+    check = held_out or check
+    if calibrated and not sets:
+        raise UsageError(
+            f"{', '.join(calibrated)} need calibration pictures and {folder} carries none: pass "
+            "--calibration with the pictures that the model was trained on"
+        )
+    if check is None:
+        raise UsageError(
+            f"nothing to check the exports on: {folder} carries no pictures: pass --data with "
+            "labelled pictures that the model has not been trained on"
+        )
+    for one in sets:
+        refuse_overlap(one, check)
+    return sets, check
 
 
 def _calibration(

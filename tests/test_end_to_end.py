@@ -240,7 +240,7 @@ def test_a_gate_that_is_missed_rejects_the_export(
     trained: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calibrated on pictures 255 times too dark: converts without a word, and is caught."""
-    from edge_emotion.exporters import export as module
+    from edge_emotion.exporters import pictures as module
 
     right = module.calibration_from
 

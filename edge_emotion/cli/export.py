@@ -77,6 +77,7 @@ def export(
     from edge_emotion.artefacts import find_model, model_folder
     from edge_emotion.card import KERAS_NAME, check_recipe
     from edge_emotion.errors import UsageError
+    from edge_emotion.gates import Gates
     from edge_emotion.quiet import quiet
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
@@ -98,7 +99,6 @@ def export(
     with quiet():
         from edge_emotion.exporters.export import (
             DEFAULT_RECIPES,
-            Gates,
             export_model,
             raise_for_gates,
         )

@@ -105,6 +105,13 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.folder, self.history, self.config = folder, history, config
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        # Saved weights do not hold the random layers' state. Set by seed and epoch alone, it is
+        # the same in a resumed run as in an unbroken one.
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for number, state in enumerate(states):
+            state.assign([self.config.seed * 1000 + number, epoch * 1_000_000])
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.history.append({k: float(v) for k, v in (logs or {}).items()})
         if best_epoch(self.history) == len(self.history):
@@ -205,7 +212,7 @@ def fit(
         model = _training_model(config, loaded.targets.shape[1], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
-            # The optimizer's and the random layers' state are among the weights.
+            # The optimizer's state is among the weights.
             model.load_weights(folder / "last.weights.h5")
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),

@@ -1,0 +1,194 @@
+"""Accuracy and agreement: the pictures, and the logits that each artefact gives for them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import Agreement, Evaluation, ModelCard, Protocol
+from edge_emotion.errors import DataError, EdgeEmotionError, MissingExtraError
+from edge_emotion.evaluation import Logits, compare, evaluate, reliability, softmax
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.loading import LoadedPictures, load_pictures
+
+from ..exporters.pictures import card_pictures, read_trained_on
+from .processes import TIME_LIMIT, run_artefact
+from .schema import REFERENCES, Data, ReliabilityBin
+from .subjects import Subject
+from .worker import LogitsRequest
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the artefacts are run on. The pixels are in a file, since workers read them."""
+
+    data: Data
+    pixels: Path  # .npy, uint8 (N, H, W, C)
+    rows: NDArray[np.int64]  # those that count, indices into the file
+    labels: NDArray[np.int64] | None  # of `rows`
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the pictures said of one artefact."""
+
+    evaluation: Evaluation | None
+    reliability: list[ReliabilityBin]
+    agreement: Agreement | None  # None for the reference itself
+
+
+def labelled_pictures(
+    path: Path,
+    card: ModelCard,
+    folder: Path | None,
+    into: Path,
+    *,
+    include_training: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Pictures:
+    """Read labelled pictures: the publisher's test split if there is one, else all.
+
+    Pictures that the model was trained or validated on are left out and counted.
+
+    Args:
+        path: a data set; see `read_dataset`.
+        card: of the model.
+        folder: of the model, which records what it was trained on; None: not known.
+        into: folder for the pixels.
+        include_training: do not leave them out, and call the figures what they then are.
+        progress: wraps the loop over pictures.
+        warn: told of each picture that cannot be read.
+
+    Raises:
+        DataError: no data set, or nothing left of it.
+        UnknownNameError: the data do not have a label of the model.
+        MissingExtraError: scikit-learn is not installed; said before anything is measured.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("measuring accuracy", "bench")
+    dataset = read_dataset(path, card.labels)
+    left_out = Counter(dataset.dropped)
+    name = dataset.name
+    if dataset.has_split:
+        name += " test"
+        test = [s for s in dataset.samples if s.split == "test"]
+        left_out["not in the publisher's test split"] += len(dataset.samples) - len(test)
+        dataset = replace(dataset, samples=test)
+    pixels = into / "labelled.npy"
+    loaded, unreadable = load_pictures(
+        dataset, card.input, cache=pixels, progress=progress, warn=warn
+    )
+    left_out.update(unreadable)
+    seen = _seen(loaded, folder)
+    trained_on = int(seen.sum()) if seen is not None else 0
+    protocol: Protocol = "held-out"
+    rows = np.arange(len(loaded))
+    if seen is not None and trained_on and include_training:
+        protocol = "training-set"
+    elif seen is not None:
+        rows = np.flatnonzero(~seen)
+    if not len(rows):
+        raise DataError(
+            f"{path}: the model has been trained on all of its {len(loaded)} pictures: name "
+            "others, or pass --include-training-pictures for a training-set figure"
+        )
+    data = Data(
+        kind="labelled",
+        name=name,
+        samples=len(rows),
+        protocol=protocol,
+        left_out={reason: count for reason, count in left_out.items() if count},
+        trained_on=trained_on,
+        trained_on_known=seen is not None,
+    )
+    return Pictures(data, pixels, rows, loaded.labels[rows])
+
+
+def _seen(loaded: LoadedPictures, folder: Path | None) -> NDArray[np.bool_] | None:
+    trained_on = read_trained_on(folder) if folder is not None else None
+    return None if trained_on is None else np.isin(loaded.hashes, trained_on.all)
+
+
+def unlabelled_pictures(card: ModelCard, folder: Path | None, into: Path) -> Pictures | None:
+    """The model folder's own pictures that did not calibrate it; None if it carries none."""
+    own = card_pictures(folder, card) if folder is not None else None
+    if own is None:
+        return None
+    check = own[1]
+    path = into / "unlabelled.npy"
+    np.save(path, check.pixels)
+    count = len(check.pixels)
+    data = Data("unlabelled", check.name, count, None, {}, 0, trained_on_known=True)
+    return Pictures(data, path, np.arange(count), None)
+
+
+def no_pictures() -> Data:
+    """Neither labelled pictures nor a folder that carries some."""
+    return Data("none", "", 0, None, {}, 0, trained_on_known=False)
+
+
+def run_subjects(
+    subjects: Sequence[Subject],
+    pictures: Pictures,
+    *,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    run: Callable[[LogitsRequest, float], None] = run_artefact,
+) -> tuple[dict[str, Logits], dict[str, EdgeEmotionError]]:
+    """Logits of each artefact on the pictures, a process for each.
+
+    Returns:
+        Recipe -> logits of shape (rows, labels), and recipe -> error.
+    """
+    logits: dict[str, Logits] = {}
+    errors: dict[str, EdgeEmotionError] = {}
+    for i in progress(range(len(subjects))):
+        subject = subjects[i]
+        out = pictures.pixels.with_name(f"{subject.recipe}.npy")
+        request = LogitsRequest(str(subject.path), str(pictures.pixels), str(out), BATCH)
+        try:
+            run(request, TIME_LIMIT + len(pictures.rows))
+        except EdgeEmotionError as error:
+            errors[subject.recipe] = error
+        else:
+            logits[subject.recipe] = np.load(out)[pictures.rows]
+    return logits, errors
+
+
+def judge(
+    logits: dict[str, Logits], pictures: Pictures, card: ModelCard
+) -> tuple[str | None, dict[str, Measured]]:
+    """Score each artefact, and compare it with the float reference.
+
+    Returns:
+        The reference's recipe (None: no float model ran), and recipe -> figures.
+    """
+    reference = next((recipe for recipe in REFERENCES if recipe in logits), None)
+    temperature = card.confidence.temperature
+    data, labels = pictures.data, pictures.labels
+    measured = {}
+    for recipe, own in logits.items():
+        evaluation, bins = None, []
+        if labels is not None:
+            assert data.protocol is not None  # labelled pictures have one
+            evaluation = evaluate(
+                own, labels, card.labels,
+                data=data.name, protocol=data.protocol, temperature=temperature,
+            )  # fmt: skip
+            rows = reliability(softmax(own, temperature), labels)
+            bins = [ReliabilityBin(*row) for row in rows]
+        agreement = None
+        if reference is not None and recipe != reference:
+            agreement = compare(
+                logits[reference], own, data=data.name, labels=labels, temperature=temperature
+            )
+        measured[recipe] = Measured(evaluation, bins, agreement)
+    return reference, measured

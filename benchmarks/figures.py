@@ -1,0 +1,189 @@
+"""A report's figures as rows of text: one place for terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .schema import ArtefactResult, BenchReport, Timing
+from .words import milliseconds, size
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; the first column names the row, the others are figures."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def tables(report: BenchReport) -> list[Table]:
+    """Every table of a report; those without rows are left out."""
+    found = [
+        speed(report), picture(report), footprint(report), accuracy(report), agreement(report),
+        per_label(report), not_measured(report),
+    ]  # fmt: skip
+    return [t for t in found if t.rows]
+
+
+def speed(report: BenchReport) -> Table:
+    """Model latency and throughput."""
+    rows = []
+    for artefact, timing in _timings(report):
+        m = timing.model
+        rows.append(
+            [
+                artefact.recipe, str(timing.threads), milliseconds(m.p50), milliseconds(m.p90),
+                milliseconds(m.p99), f"{m.spread:.0%}",
+                *(f"{t.pictures_per_s:,.0f}" for t in timing.throughput),
+            ]
+        )  # fmt: skip
+    batches = [f"pictures/s, batch {b}" for b in report.settings.batches]
+    header = ["artefact", "threads", "p50 ms", "p90 ms", "p99 ms", "rounds differ by", *batches]
+    return Table("Model latency: tensor to logits", header, rows)
+
+
+def picture(report: BenchReport) -> Table:
+    """Picture-to-label latency by step."""
+    rows = []
+    for artefact, timing in _timings(report):
+        p = timing.picture
+        rows.append(
+            [
+                artefact.recipe, str(timing.threads), milliseconds(p.decode.p50),
+                milliseconds(p.preprocess.p50), milliseconds(p.infer.p50),
+                milliseconds(p.total.p50), milliseconds(p.total.p90), milliseconds(p.total.p99),
+            ]
+        )  # fmt: skip
+    header = ["artefact", "threads", "decode ms", "preprocess ms", "infer ms", "total p50 ms",
+              "p90 ms", "p99 ms"]  # fmt: skip
+    return Table("Picture to label: medians of the steps", header, rows)
+
+
+def footprint(report: BenchReport) -> Table:
+    """Start-up, memory and disk, at the lowest number of threads."""
+    rows = []
+    for artefact in report.measured:
+        timing = artefact.timing(report.threads)
+        assert timing is not None  # every measured artefact has every number of threads
+        s = timing.start_up
+        rows.append(
+            [
+                artefact.recipe, size(artefact.bytes or 0), size(timing.peak_rss),
+                f"{s.import_s:.2f}", f"{s.load_s:.3f}", f"{s.first_prediction_s:.3f}",
+                f"{artefact.engine} {artefact.engine_version}",
+            ]
+        )  # fmt: skip
+    header = ["artefact", "file", "peak memory", "import s", "load s", "first label s", "engine"]
+    return Table("Footprint and start-up", header, rows)
+
+
+def accuracy(report: BenchReport) -> Table:
+    """Accuracies measured now, or else those that the card records."""
+    rows = []
+    for artefact in report.measured:
+        e = artefact.evaluation
+        if e is not None:
+            low, high = e.accuracy_interval
+            rows.append(
+                [
+                    artefact.recipe, f"{e.accuracy:.1%}", f"{low:.1%} to {high:.1%}",
+                    f"{e.balanced_accuracy:.1%}", f"{e.macro_f1:.3f}", f"{e.ece:.3f}",
+                ]
+            )  # fmt: skip
+    if rows:
+        data = report.data
+        title = f"Accuracy on {data.name}, {data.samples} pictures"
+        if data.protocol == "training-set":
+            title += " (training-set figure)"
+        header = ["artefact", "accuracy", "95 % interval", "balanced", "macro F1", "ECE"]
+        return Table(title, header, rows)
+    rows = [
+        [artefact.recipe, f"{r.accuracy:.1%}", r.data, str(r.samples), r.protocol]
+        for artefact in report.measured
+        for r in artefact.recorded
+    ]
+    header = ["artefact", "accuracy", "on", "pictures", "protocol"]
+    return Table("Accuracy as recorded in the card, not measured now", header, rows)
+
+
+def agreement(report: BenchReport) -> Table:
+    """Each artefact beside the float reference."""
+    rows = []
+    for artefact in report.measured:
+        a = artefact.agreement
+        if a is None:
+            continue
+        row = [
+            artefact.recipe, f"{a.label_agreement:.2%}", f"{a.max_probability_difference:.4f}",
+            f"{a.mean_probability_difference:.5f}", f"{a.kl_divergence:.2e}",
+        ]  # fmt: skip
+        if a.accuracy_drop is not None and a.accuracy_drop_interval is not None:
+            low, high = a.accuracy_drop_interval
+            row += [
+                f"{100 * a.accuracy_drop:+.2f}",
+                f"{100 * low:+.2f} to {100 * high:+.2f}",
+                f"{a.mcnemar_p:.2g}",
+            ]
+        rows.append(row)
+    header = ["artefact", "labels agree", "max prob. difference", "mean", "KL, nats"]
+    if rows and len(rows[0]) > len(header):
+        header += ["accuracy lost, points", "95 % interval", "McNemar p"]
+    title = f"Beside {report.reference} on {report.data.samples} {report.data.name}"
+    if report.data.kind == "labelled":
+        title = f"Beside {report.reference} on {report.data.name}, {report.data.samples} pictures"
+    return Table(title, header, rows)
+
+
+def per_label(report: BenchReport) -> Table:
+    """Precision and recall of each label."""
+    rows = [
+        [artefact.recipe, label, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}",
+         str(m.support)]
+        for artefact in report.measured
+        if artefact.evaluation is not None
+        for label, m in artefact.evaluation.per_label.items()
+    ]  # fmt: skip
+    title = "Each label"
+    if report.data.protocol == "training-set":
+        title += " (training-set figure)"
+    return Table(title, ["artefact", "label", "precision", "recall", "F1", "pictures"], rows)
+
+
+def not_measured(report: BenchReport) -> Table:
+    """What was skipped or failed, and why."""
+    rows = [[a.recipe, a.status, a.reason] for a in report.artefacts if a.status != "measured"]
+    return Table("Not measured", ["artefact", "", "reason"], rows)
+
+
+def machine_line(report: BenchReport) -> str:
+    """The machine in one line."""
+    machine = report.machine
+    flags = machine.int8_flags
+    parts = [
+        machine.board or machine.cpu,
+        *([machine.cpu] if machine.board else []),
+        machine.arch,
+        f"{machine.cores} core" + ("s" if machine.cores > 1 else ""),
+        "int8 flags not known" if flags is None else " ".join(flags) or "no int8 flags",
+        f"Python {machine.python}",
+    ]
+    if machine.governor:
+        parts.append(f"governor {machine.governor}")
+    if report.before.temperature is not None and report.after.temperature is not None:
+        parts.append(f"{report.before.temperature:.0f} to {report.after.temperature:.0f} °C")
+    return ", ".join(parts)
+
+
+def method_line(report: BenchReport) -> str:
+    """How it was measured, in one line."""
+    s = report.settings
+    return (
+        f"{'Quick run: ' if s.quick else ''}{s.total_runs} runs behind each percentile, in "
+        f"{s.rounds} interleaved rounds of {s.runs}, a fresh process for each artefact, thread "
+        f"count and round, {s.warmup} runs of warm-up. Picture: {s.picture}."
+    )
+
+
+def _timings(report: BenchReport) -> list[tuple[ArtefactResult, Timing]]:
+    return [(a, t) for a in report.measured for t in a.timings]

@@ -1,0 +1,37 @@
+"""The report on a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from .figures import machine_line, method_line, tables
+from .schema import BenchReport
+
+#: Columns in a pipe, where there is no terminal to ask; wide enough for every table.
+PIPE_WIDTH = 120
+
+
+def print_report(report: BenchReport) -> None:
+    """Print on stdout: the verdict last, where a person's eye ends up."""
+    console = Console(
+        file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False
+    )
+    console.print(Text(f"{report.model.name} on {machine_line(report)}", style="bold"))
+    console.print(Text(method_line(report), style="dim"))
+    for table in tables(report):
+        rich = RichTable(title=Text(table.title), title_justify="left", title_style="bold")
+        for i, name in enumerate(table.header):
+            figure = i > 0 and table.title != "Not measured"
+            rich.add_column(Text(name), justify="right" if figure else "left")
+        for row in table.rows:
+            style = "green" if row[0] == report.recommended else ""
+            rich.add_row(*(Text(cell) for cell in row), style=style)
+        console.print()
+        console.print(rich)
+    console.print()
+    for line in report.verdict:
+        console.print(Text(f"- {line}"))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_emotion.benchmarks.markdown import (
+    END,
+    RESULTS,
+    START,
+    is_stale,
+    main,
+    markdown_table,
+    pages,
+    refresh,
+)
+from edge_emotion.benchmarks.schema import BenchReport
+from edge_emotion.errors import CheckError
+
+from .made import make_artefact, make_evaluation, make_report
+
+ROOT = Path(__file__).parents[2]
+PAGE = f"# Title\n\n{START}\nold\n{END}\n\nAfter.\n"
+
+
+def test_no_page_of_this_repository_has_drifted_from_its_results() -> None:
+    stale = [
+        str(path.relative_to(ROOT))
+        for path, reports in pages(ROOT).items()
+        if is_stale(path, reports)
+    ]
+    assert stale == [], "python -m edge_emotion.benchmarks.markdown makes them anew"
+
+
+def test_committed_results_are_named_by_environment_and_hold_full_runs() -> None:
+    for path in (ROOT / RESULTS).glob("*.json"):
+        report = BenchReport.read(path)
+        assert path.name == report.file_name
+        assert not report.settings.quick
+        assert report.settings.total_runs >= 200
+
+
+def test_a_table_has_every_artefact_and_what_it_rests_on() -> None:
+    table = markdown_table(make_report(recommended="onnx-int8"))
+    lines = table.splitlines()
+    assert lines[0].startswith("**tiny** on Made CPU, x86_64, 2 cores, avx512_vnni avx2")
+    assert "400 runs behind each percentile" in lines[0]
+    assert "FER+ test, 1000 pictures" in lines[0]
+    assert lines[-1] == (
+        "| **onnx-int8** | 300 kB | 0.220 | 2.42 | 0.33 | 60.0 MB | 90.0% (88.0% to 92.0%) | "
+        "+0.10 (-0.20 to +0.40) | 99.5% |"
+    )
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_training_set_figures_are_marked_in_the_table() -> None:
+    report = make_report(
+        make_artefact("keras", 1.0, evaluation=make_evaluation(protocol="training-set"))
+    )
+    data = replace(report.data, protocol="training-set")
+    assert "accuracy (training-set figure) (95 %)" in markdown_table(replace(report, data=data))
+
+
+def test_refresh_changes_what_is_between_the_markers_alone(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(PAGE)
+    reports = [make_report()]
+    assert is_stale(path, reports)
+    assert refresh(path, reports)
+    text = path.read_text()
+    assert text.startswith(f"# Title\n\n{START}\n**tiny**")
+    assert text.endswith(f"{END}\n\nAfter.\n")
+    assert not is_stale(path, reports)
+    assert not refresh(path, reports)
+
+
+def test_two_reports_come_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(PAGE)
+    refresh(path, [make_report(), make_report()])
+    assert "never between two of them" in path.read_text()
+
+
+def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n")
+    assert not is_stale(path, [make_report()])
+
+
+def test_the_command_checks_and_refreshes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = Path("benchmarks/results")
+    results.mkdir(parents=True)
+    report = make_report()
+    (results / report.file_name).write_bytes(report.to_json())
+    Path("models/tiny").mkdir(parents=True)
+    Path("models/other").mkdir()
+    for page in ("README.md", "models/tiny/README.md", "models/other/README.md"):
+        Path(page).write_text(PAGE)
+    with pytest.raises(CheckError, match=r"out of date: README\.md, models/other"):
+        main(["--check"])
+    main([])
+    assert capsys.readouterr().out.split() == [
+        "README.md", "models/other/README.md", "models/tiny/README.md",
+    ]  # fmt: skip
+    main(["--check"])
+    assert "**tiny**" in Path("models/tiny/README.md").read_text()
+    assert "No results yet." in Path("models/other/README.md").read_text()
