@@ -88,6 +88,7 @@ wheel: venv
 	    cat $(BUILD)/wheel.log >&2
 	    exit 1
 	}
+	rm -rf $(BUILD)/lib $(BUILD)/bdist.*
 
 # mypy reads the wheel, which is what users get: type checkers cannot see in the source tree that
 # exporters/ is edge_emotion.exporters.

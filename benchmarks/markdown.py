@@ -13,13 +13,13 @@ from pathlib import Path
 
 from edge_emotion.errors import CheckError, EdgeEmotionError
 from edge_emotion.files import write_bytes
+from edge_emotion.model_readme import BENCH_END as END
+from edge_emotion.model_readme import BENCH_START as START
 
 from .figures import machine_line, method_line
 from .schema import ArtefactResult, BenchReport
 from .words import milliseconds, size, threads_word
 
-START = "<!-- bench:start -->"
-END = "<!-- bench:end -->"
 RESULTS = Path("benchmarks/results")
 
 

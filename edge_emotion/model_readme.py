@@ -8,15 +8,25 @@ from edge_emotion.card import CARD_NAME, Agreement, Evaluation, ExportRecord, Mo
 from edge_emotion.files import write_bytes
 
 README_NAME = "README.md"
+#: Between these stand the tables of a benchmark; edge_emotion.benchmarks.markdown writes them.
+BENCH_START = "<!-- bench:start -->"
+BENCH_END = "<!-- bench:end -->"
 
 
 def write_readme(folder: Path, card: ModelCard) -> None:
-    """Write ``README.md`` beside the card, whole or not at all."""
-    write_bytes(folder / README_NAME, model_readme(card).encode())
+    """Write ``README.md`` beside the card, whole or not at all.
+
+    A page with a place for a benchmark keeps it, empty: what was measured is of another export.
+    """
+    path = folder / README_NAME
+    page = model_readme(card)
+    if path.exists() and BENCH_START in path.read_text("utf-8"):
+        page += f"\n## Benchmark\n\n{BENCH_START}\n{BENCH_END}\n"
+    write_bytes(path, page.encode())
 
 
 def model_readme(card: ModelCard) -> str:
-    """The card as Markdown."""
+    """The card as Markdown, without a benchmark."""
     training, data, spec = card.training, card.data, card.input
     colour = "grey" if spec.channels == 1 else "RGB"
     parts = [

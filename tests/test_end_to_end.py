@@ -106,47 +106,43 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_pa
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def test_an_interrupted_run_goes_on_where_it_was(faces: Path, tmp_path: Path) -> None:
-    class Interrupt(Exception):
-        pass
-
+def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(faces: Path, tmp_path: Path) -> None:
     import keras
 
-    from edge_emotion.training.config import make_config
-    from edge_emotion.training.train import Plan, train_model
+    from edge_emotion.training.config import TrainConfig
+    from edge_emotion.training.fit import fit, input_spec
 
-    config = make_config(None, {"labels": list(LABELS), "size": 32, "width": 0.5, "epochs": 3})
-    plan = Plan(tmp_path / "m", tmp_path / "r", "tiny", "command")
+    config = TrainConfig(size=16, width=0.25, epochs=3)
+    loaded, _ = load_pictures(read_dataset(faces), input_spec(config))
+    train, valid = np.arange(0, 180, 2), np.arange(1, 180, 2)
 
-    def stop(epoch: int, logs: dict[str, float]) -> None:
+    class PowerCutError(Exception):
+        pass
+
+    def cut(epoch: int, logs: dict[str, float]) -> None:
         if epoch == 1:
-            raise Interrupt
+            raise PowerCutError
 
-    with pytest.raises(Interrupt):
-        train_model(
-            faces, config, plan,
-            callbacks=lambda _: [keras.callbacks.LambdaCallback(on_epoch_end=stop)],
-        )  # fmt: skip
-    assert not (tmp_path / "m").exists()
-    done = json.loads((tmp_path / "r" / "history.json").read_text())
-    assert len(done) == 2
-    again = run("train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", "--resume")
-    assert again.exit_code == 2  # other settings than the run's
-    arguments = ["--labels", "angry,happy,sad", "--size", "32", "--width", "0.5", "--epochs", "3"]
-    plain = run("train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", *arguments)
-    assert plain.exit_code == 2  # without --resume the run is not touched
-    resumed = run(
-        "train", faces, "--out", tmp_path / "m", "--run", tmp_path / "r", "--resume", *arguments
-    )
-    assert resumed.exit_code == 0, resumed.stderr
-    history = json.loads((tmp_path / "r" / "history.json").read_text())
-    assert history[:2] == done
-    assert len(history) == 3
-    unbroken = run("train", faces, "--out", tmp_path / "m2", "--run", tmp_path / "r2", *arguments)
-    assert unbroken.exit_code == 0, unbroken.stderr
-    straight = json.loads((tmp_path / "r2" / "history.json").read_text())
-    assert straight[:2] == history[:2]
-    assert straight[2] == pytest.approx(history[2], rel=1e-5)
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=cut)
+    with pytest.raises(PowerCutError):
+        fit(config, loaded, train, valid, tmp_path / "cut", callbacks=[callback])
+    resumed = fit(config, loaded, train, valid, tmp_path / "cut", resume=True)
+    unbroken = fit(config, loaded, train, valid, tmp_path / "whole")
+    assert len(resumed.history) == 3
+    for one, other in zip(resumed.history, unbroken.history, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
+    run_folder = trained.parent / "run"
+    before = {p: p.stat().st_mtime_ns for p in run_folder.iterdir()}
+    again = run("train", faces, "--run", run_folder, *SETTINGS)
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    other = run("train", faces, "--run", run_folder, "--resume", *SETTINGS, "--seed", "2")
+    assert other.exit_code == 2
+    assert "other settings" in other.stderr
+    assert {p: p.stat().st_mtime_ns for p in run_folder.iterdir()} == before
 
 
 def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path: Path) -> None:
@@ -311,3 +307,17 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     wrong = run("export", tmp_path / "own.keras", "--labels", "a,b", "--out", tmp_path / "w")
     assert wrong.exit_code == 2
+
+
+def test_bench_tells_the_exports_apart(exported: Path, faces: Path, tmp_path: Path) -> None:
+    result = run(
+        "bench", exported, "--data", faces, "--quick", "--rounds", "1", "--runs", "20",
+        "--threads", "1", "--json", tmp_path / "b.json", "--html", tmp_path / "b.html",
+        "--gate", "--max-drop", "10", "--min-agreement", "0.9",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert [a["recipe"] for a in report["artefacts"]] == ["keras", *RECIPES]
+    test = next(s for s in ModelCard.read(exported).data.splits if s.name == "test")
+    assert report["data"]["samples"] == test.pictures  # train and valid were left out
+    assert "tflite-int8" in (tmp_path / "b.html").read_text()

@@ -41,6 +41,7 @@ def tiny_onnx() -> bytes:
 def main() -> None:
     """Write both files."""
     import keras
+
     from edge_emotion.exporters.tflite import convert_tflite
 
     image = keras.Input((SIDE, SIDE, 1), name="image")

@@ -1,0 +1,85 @@
+"""The models that ship: whole, small, and as their cards say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_emotion import ModelCard, Predictor
+from edge_emotion.artefacts import shipped_models
+from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, TRAINED_ON_NAME
+from edge_emotion.files import sha256
+from edge_emotion.model_readme import BENCH_START, model_readme
+
+from .generated import draw_face
+
+MODELS = Path(__file__).parents[1] / "models"
+CARDS = sorted(path.parent for path in MODELS.glob("*/card.json"))
+SHIPPED = sorted(shipped_models().values())
+
+
+def test_edge_cnn_ships() -> None:
+    assert "edge-cnn" in shipped_models()
+    assert ModelCard.read(MODELS / "edge-cnn").labels == ["angry", "happy", "sad"]
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
+def test_files_are_those_of_the_card_and_small(folder: Path) -> None:
+    card = ModelCard.read(folder)
+    assert sha256(folder / KERAS_NAME) == card.keras_sha256
+    total = (folder / KERAS_NAME).stat().st_size
+    for export in card.exports:
+        path = folder / export.file
+        assert (sha256(path), path.stat().st_size) == (export.sha256, export.bytes)
+        total += path.stat().st_size
+    assert [e.recipe for e in card.exports] == [
+        "onnx-f32", "onnx-int8", "tflite-f32", "tflite-int8",
+    ]  # fmt: skip
+    assert total < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
+def test_every_export_was_calibrated_on_train_and_checked_on_test(folder: Path) -> None:
+    for export in ModelCard.read(folder).exports:
+        assert export.agreement is not None
+        assert export.agreement.data.endswith("test")
+        assert export.agreement.label_agreement >= 0.98
+        if export.calibration:
+            assert export.calibration.source.endswith("training pictures")
+            assert "distilled" in export.comparison[0].data
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
+def test_its_own_pictures_and_hashes_are_there(folder: Path) -> None:
+    card = ModelCard.read(folder)
+    with np.load(folder / CALIBRATION_NAME) as file:
+        for name in ("calibration", "check"):
+            assert file[name].dtype == np.uint8
+            assert file[name].shape == (64, *card.input.shape)
+    seen = {s.name: s.pictures for s in card.data.splits}
+    with np.load(folder / TRAINED_ON_NAME) as file:
+        assert len(file["hashes"]) == seen["train"] + seen["valid"]
+        assert file["train"] == seen["train"]
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
+def test_it_predicts_with_the_base_install(folder: Path) -> None:
+    prediction = Predictor(folder.name, threads=1).predict(draw_face("happy", 3))
+    assert json.loads(json.dumps(prediction.probabilities)) == prediction.probabilities
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("folder", CARDS, ids=lambda p: p.name)
+def test_its_page_is_made_from_its_card(folder: Path) -> None:
+    page = (folder / "README.md").read_text("utf-8").split(f"\n## Benchmark\n\n{BENCH_START}")[0]
+    assert page == model_readme(ModelCard.read(folder))
+
+
+def test_no_photograph_lies_among_the_models() -> None:
+    allowed = {".json", ".keras", ".onnx", ".tflite", ".npz", ".md", ".py", ".png"}
+    files = [p for p in MODELS.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {p.suffix for p in files} <= allowed
+    assert {p.name for p in files if p.suffix == ".png"} <= {"curves.png", "confusion.png"}
