@@ -33,8 +33,8 @@ help: ## this list
 	echo "Each sets up .venv first: some minutes once, then nothing until pyproject.toml,"
 	echo "constraints.txt or the Python changes. PYTHON=python3.12 chooses another Python."
 
-# The stamp holds the Python, this folder and a checksum of the two files: a checkout that only moves
-# time stamps installs nothing, and an interrupted install is begun again.
+# The stamp holds the Python, this folder and a checksum of the two files: a checkout that only
+# moves time stamps installs nothing, and an interrupted install is begun again.
 venv:
 	@python=
 	crippled=

@@ -5,6 +5,8 @@ Generated: ``docs/cli.md``, from the help of every command.
 
 from __future__ import annotations
 
+import importlib.metadata
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,13 @@ HEAD = """\
 # Command line
 
 """
+
+
+def foreign_typer() -> str | None:
+    """The installed typer, if it is not the pinned one: each version words its help differently."""
+    installed = f"typer=={importlib.metadata.version('typer')}"
+    pins = (CLI_PAGE.parents[1] / "constraints.txt").read_text(encoding="utf-8").split()
+    return None if installed in pins else installed
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -61,6 +70,13 @@ def cli_page() -> str:
     return HEAD + index + "\n" + "\n".join(sections)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write every generated page."""
+    if typer_version := foreign_typer():
+        sys.exit(f"{typer_version} is not the typer of constraints.txt: run make docs")
     CLI_PAGE.write_text(cli_page(), encoding="utf-8")
     print(f"wrote docs/{CLI_PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()

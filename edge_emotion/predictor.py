@@ -45,14 +45,15 @@ class Predictor:
         self,
         model: str | Path = "edge-cnn",
         *,
-        threads: int | None = None,
+        threads: int | None = 1,
         runtime: str | None = None,
     ) -> None:
         """Load a model.
 
         Args:
             model: name of a shipped model, a model folder, or a model file.
-            threads: of the engine, 1 to 256; None: its own choice.
+            threads: of the engine, 1 to 256; None: its own choice. Networks this small gain nothing
+                from more than one, and waiting threads take the cores from the program around.
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
 
         Raises:

@@ -141,7 +141,7 @@ def test_zip_behind_a_tflite_that_is_damaged_or_a_bomb(tmp_path):
         read_card(path)
     file = io.BytesIO(tiny.TFLITE)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(CARD_NAME, b" " * (2 * MAX_CARD_BYTES))
+        archive.writestr(CARD_NAME, b" " * MAX_CARD_BYTES + tiny.make_card().to_json())
     path.write_bytes(file.getvalue())
     with pytest.raises(ModelError, match="not a model card"):
         read_card(path)

@@ -99,6 +99,7 @@ def changed(**changes):
         (b"\xff\xfe{}", "not a model card"),
         ("\ud800", "not a model card"),
         (b"[" * 100_000, "not a model card"),
+        (b'{"training": {"config": {"deep": ' + b"[" * 100_000, "recursion"),
         (b"null", "Expected `object`"),
         (b"{}", "name"),
         (changed(schema_version=2), "schema_version 2 is not 1"),

@@ -157,6 +157,13 @@ def test_error_of_two_bins_by_hand():
     assert [(round(c, 9), a, n) for c, a, n in rows] == [(0.6, 0.5, 6), (0.9, 0.75, 4)]
 
 
+def test_a_confidence_on_the_border_belongs_to_the_lower_bin():
+    """(m - 1) / M < confidence <= m / M, as in the paper."""
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]])
+    rows = reliability(probabilities, np.zeros(3, np.int64), bins=2)
+    assert [count for _, _, count in rows] == [1, 2]
+
+
 @given(LOGITS, st.integers(1, 30))
 def test_bins_hold_every_picture_once(logits, bins):
     labels = np.arange(7) % 3

@@ -172,13 +172,30 @@ def _open_size(graph):
     graph.input[0].type.tensor_type.shape.dim[1].dim_param = "H"
 
 
+def _double_output(graph):
+    from onnx import TensorProto, helper
+
+    graph.node[-1].output[0] = "single"
+    graph.node.append(helper.make_node("Cast", ["single"], ["logits"], to=TensorProto.DOUBLE))
+    graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
 def _two_outputs(graph):
     graph.output.append(graph.output[0])
     graph.output[1].name = "mean"
 
 
 @pytest.mark.parametrize(
-    "change", [_rename_input, _rename_output, _float_input, _fixed_batch, _open_size, _two_outputs]
+    "change",
+    [
+        _rename_input,
+        _rename_output,
+        _float_input,
+        _fixed_batch,
+        _open_size,
+        _double_output,
+        _two_outputs,
+    ],
 )
 def test_onnx_of_another_form_is_refused_with_what_was_expected(change, tmp_path):
     path = tmp_path / "foreign.onnx"

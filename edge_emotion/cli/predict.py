@@ -39,9 +39,7 @@ def predict(
         str | None,
         typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Of the engine.  [default: its own choice]")
-    ] = None,
+    threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
     faces: Annotated[
         Faces, typer.Option(help="off: each picture is one face, cropped to it.")
     ] = Faces.OFF,

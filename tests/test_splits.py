@@ -1,0 +1,193 @@
+"""An honest division: no picture, and no copy of one, on two sides."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_emotion import DataError
+from edge_emotion.training.loading import (
+    SPLITS,
+    LoadedPictures,
+    count_splits,
+    fold_pictures,
+    split_pictures,
+)
+
+pytest.importorskip("sklearn", reason="needs the extra train")
+LABELS = ["angry", "happy", "sad"]
+
+
+def labelled(labels, splits=None) -> LoadedPictures:
+    """Pictures of which only the labels and splits matter."""
+    labels = np.asarray(labels, np.int64)
+    n = len(labels)
+    return LoadedPictures(
+        pixels=np.zeros((n, 1, 1, 1), np.uint8),
+        targets=np.eye(3, dtype=np.float32)[labels],
+        labels=labels,
+        hashes=np.arange(n, dtype=np.uint64),
+        phashes=None,
+        splits=list(splits) if splits is not None else [None] * n,
+        keys=[str(i) for i in range(n)],
+    )
+
+
+def divide(loaded, groups, seed=1, valid=0.15, test=0.15):
+    return split_pictures(loaded, groups, seed=seed, valid_fraction=valid, test_fraction=test)
+
+
+def assert_honest(parts, groups, n_kept):
+    """Every kept picture is in one part, and no group is in two."""
+    indices = np.concatenate([parts[name] for name in SPLITS])
+    assert len(indices) == len(set(indices)) == n_kept
+    for one in SPLITS:
+        for other in SPLITS:
+            if one != other:
+                assert not set(groups[parts[one]]) & set(groups[parts[other]])
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_groups(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, groups): rare and common labels, most pictures alone, some groups large."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(150, 400))
+    labels = rng.choice(3, n, p=[0.2, 0.5, 0.3])
+    groups = rng.integers(0, n, n)
+    groups[rng.random(n) < 0.1] = rng.integers(0, 3)
+    return labels, groups
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.sampled_from([0.1, 0.15, 0.25, 0.4]), st.sampled_from([0.0, 0.1, 0.15, 0.3]))
+def test_no_group_lies_on_two_sides_whatever_seed_and_fractions(seed, valid, test):
+    labels, groups = random_groups(seed)
+    parts, dropped, _ = divide(labelled(labels), groups, seed, valid, test)
+    assert_honest(parts, groups, len(labels))
+    assert not dropped
+    assert len(parts["train"])
+    assert len(parts["valid"])
+    assert bool(len(parts["test"])) == (test > 0)
+
+
+@pytest.mark.parametrize("valid", [0.1, 0.15, 0.4])
+@pytest.mark.parametrize("test", [0.0, 0.15, 0.3])
+def test_fractions_are_of_everything_and_of_each_label(valid, test):
+    labels = np.repeat([0, 1, 2], [60, 180, 120])
+    loaded = labelled(labels)
+    parts, _, words = divide(loaded, np.arange(360), valid=valid, test=test)
+    for name, fraction in (("valid", valid), ("test", test)):
+        assert len(parts[name]) / 360 == pytest.approx(fraction, abs=0.015)
+        shares = np.bincount(labels[parts[name]], minlength=3) / [60, 180, 120]
+        np.testing.assert_allclose(shares, fraction, atol=0.03)
+        assert (f"{name}: {fraction:.0%}, stratified" in words) == (fraction > 0)
+
+
+def test_the_same_seed_divides_the_same_and_another_does_not():
+    loaded, groups = labelled(np.arange(300) % 3), np.arange(300)
+    one, again, other = (divide(loaded, groups, seed)[0] for seed in (1, 1, 2))
+    for name in SPLITS:
+        np.testing.assert_array_equal(one[name], again[name])
+    assert not np.array_equal(one["test"], other["test"])
+
+
+def test_the_publisher_s_test_is_kept_and_what_leaks_into_it_leaves_train_and_valid():
+    splits = ["train"] * 6 + ["valid"] * 3 + ["test"] * 3
+    #         in test   |in valid | train alone       valid           test
+    groups = np.array([9, 9, 6, 1, 2, 3, 6, 10, 7, 9, 10, 11])
+    loaded = labelled(np.arange(12) % 3, splits)
+    parts, dropped, words = divide(loaded, groups)
+    assert parts["test"].tolist() == [9, 10, 11]
+    assert parts["valid"].tolist() == [6, 8]  # 7 is in test too
+    assert parts["train"].tolist() == [3, 4, 5]  # 0 and 1 are in test, 2 in valid
+    assert dropped == {
+        "in train, same or nearly the same as one in test": 2,
+        "in valid, same or nearly the same as one in test": 1,
+        "in train, same or nearly the same as one in valid": 1,
+    }
+    assert words == "test: the publisher's; valid: the publisher's"
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.sampled_from([("train", "test"), ("train", "valid", "test")]))
+def test_publisher_s_test_is_whole_and_honest_whatever_leaks(seed, names):
+    labels, groups = random_groups(seed)
+    shares = [1 - 0.1 * (len(names) - 1)] + [0.1] * (len(names) - 1)
+    splits = np.random.default_rng(seed).choice(names, len(labels), p=shares)
+    parts, dropped, _ = divide(labelled(labels, splits), groups, seed)
+    np.testing.assert_array_equal(parts["test"], np.flatnonzero(splits == "test"))
+    assert_honest(parts, groups, len(labels) - sum(dropped.values()))
+    assert dropped, "some leak in every example"
+    assert len(parts["valid"])
+
+
+def test_a_part_that_the_publisher_lacks_is_cut_from_train():
+    splits = ["train"] * 240 + ["test"] * 60
+    parts, _, words = divide(labelled(np.arange(300) % 3, splits), np.arange(300), valid=0.25)
+    assert parts["test"].tolist() == list(range(240, 300))
+    assert len(parts["valid"]) == 60
+    assert words == (
+        "test: the publisher's; valid: 25%, stratified by label, duplicates kept together"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        ([0, 1, 2], [0, 1, 2]),  # one of each
+        ([0] * 50 + [1] * 50, range(100)),  # a label without pictures
+        ([0] * 50 + [1] * 50 + [2] * 3, range(103)),
+        ([0, 1, 2] * 40, [0] * 120),  # the same picture again and again
+        ([0] * 50 + [1] * 50 + [2] * 50, [*range(100)] + [100] * 50),
+    ],
+)
+def test_too_few_pictures(labels, groups):
+    with pytest.raises(DataError, match=r"too few pictures to divide into \d parts: a label has"):
+        divide(labelled(labels), np.array(groups))
+
+
+def test_nothing_left_to_train_on():
+    splits = ["train"] * 9 + ["valid"] * 9 + ["test"] * 9
+    groups = np.array([*range(9), *range(20, 29), *range(9)])  # train is test
+    with pytest.raises(DataError, match="no picture is left to train on"):
+        divide(labelled(np.arange(27) % 3, splits), groups)
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(2, 8))
+def test_folds_hold_every_picture_once_and_no_group_twice(seed, folds):
+    labels, groups = random_groups(seed)
+    indices = np.arange(0, len(labels), 2)
+    parts = fold_pictures(labelled(labels), groups, indices, folds, seed)
+    assert len(parts) == folds
+    assert sorted(np.concatenate(parts).tolist()) == indices.tolist()
+    owners = Counter(g for part in parts for g in set(groups[part]))
+    assert set(owners.values()) == {1}
+
+
+def test_folds_are_stratified():
+    labels = np.repeat([0, 1, 2], [50, 200, 100])
+    parts = fold_pictures(labelled(labels), np.arange(350), np.arange(350), 5, seed=3)
+    for part in parts:
+        assert np.bincount(labels[part]).tolist() == [10, 40, 20]
+
+
+def test_more_folds_than_a_label_has_pictures():
+    with pytest.raises(DataError, match="ask for fewer folds"):
+        fold_pictures(labelled([0, 1, 2] * 4), np.arange(12), np.arange(12), 5, seed=1)
+
+
+def test_splits_are_counted_for_the_card():
+    loaded = labelled([0, 0, 1, 2, 2, 2])
+    parts = {"train": np.array([0, 2, 3, 4]), "valid": np.array([1, 5]), "test": np.array([], int)}
+    counts = count_splits(LABELS, loaded, parts)
+    assert [(c.name, c.pictures, c.per_label) for c in counts] == [
+        ("train", 4, {"angry": 1, "happy": 1, "sad": 2}),
+        ("valid", 2, {"angry": 1, "happy": 0, "sad": 1}),
+    ]
