@@ -21,7 +21,7 @@ from edge_emotion.card import (
     Interval,
     Protocol,
 )
-from edge_emotion.errors import MissingExtraError
+from edge_emotion.errors import DataError, MissingExtraError
 
 Logits = NDArray[np.float32]  # (N, labels)
 Labels = NDArray[np.int64]  # (N,)
@@ -66,12 +66,15 @@ def evaluate(
         temperature: for the expected calibration error.
 
     Raises:
+        DataError: there are no pictures.
         MissingExtraError: scikit-learn is not installed.
     """
     try:
         from sklearn import metrics
     except ImportError as error:
         raise MissingExtraError("measuring accuracy", "bench") from error
+    if not len(labels):
+        raise DataError(f"{data}: no pictures to measure on")
     predicted = logits.argmax(axis=1)
     indices = list(range(len(names)))
     confusion = metrics.confusion_matrix(labels, predicted, labels=indices)

@@ -145,6 +145,21 @@ def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in run_folder.iterdir()} == before
 
 
+def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) -> None:
+    result = run(
+        "train", faces, "--run", tmp_path / "r", "--labels", "sad,happy", "--learn-all",
+        "--size", "16", "--width", "0.25", "--epochs", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    card = ModelCard.read(tmp_path / "r" / "model")
+    assert card.labels == ["sad", "happy"]
+    trained_on = card.data.splits[0]
+    assert set(trained_on.per_label) == set(LABELS)
+    test = card.evaluations[-1]
+    assert test.samples == sum(card.data.splits[-1].per_label[label] for label in ("sad", "happy"))
+    assert np.array(test.confusion).shape == (2, 2)
+
+
 def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path: Path) -> None:
     small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--channels", "1"]
     folds = run("train", faces, "--run", tmp_path / "f", "--folds", "3", *small)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import InputSpec
-from edge_emotion.errors import DataError, MissingExtraError
+from edge_emotion.errors import DataError, MissingExtraError, UsageError
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.training.architectures import get_architecture
 from edge_emotion.training.config import TrainConfig
@@ -164,10 +164,21 @@ def input_spec(config: TrainConfig) -> InputSpec:
 
 
 def build(config: TrainConfig, labels: int) -> keras.Model:
-    """The untrained network, from float32 pixels 0..255 to logits."""
+    """The untrained network, from float32 pixels 0..255 to logits.
+
+    Raises:
+        UsageError: the input is too small for the architecture.
+    """
     architecture = get_architecture(config.architecture)
     dropout = architecture.dropout if config.dropout is None else config.dropout
-    return architecture.build(input_spec(config), labels, config.width, dropout)
+    spec = input_spec(config)
+    try:
+        return architecture.build(spec, labels, config.width, dropout)
+    except ValueError as error:
+        raise UsageError(
+            f"{config.architecture} cannot be built for {spec.height} x {spec.width} pixels: "
+            "name a larger --size"
+        ) from error
 
 
 def fit(
