@@ -78,6 +78,9 @@ def train(
     balance: Annotated[
         float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
     ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss.")
     ] = None,

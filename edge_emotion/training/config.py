@@ -36,6 +36,7 @@ class TrainConfig:
     weight_decay: float = 1e-3  # AdamW only
     label_smoothing: float = 0.0  # 0..1
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
+    keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
     valid_fraction: float = 0.15  # where the publisher has no validation split
@@ -93,6 +94,7 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "schedule": "constant",
         "balance": 0.0,
+        "keep": "last",
         "brightness": 0.0,
         "contrast": 0.0,
         "erase": 0.0,

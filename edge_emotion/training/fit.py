@@ -31,7 +31,7 @@ History = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network with the weights of its best epoch."""
+    """A network with the weights of the epoch that is kept."""
 
     logits_model: keras.Model
     history: History
@@ -114,8 +114,8 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.history.append({k: float(v) for k, v in (logs or {}).items()})
-        if best_epoch(self.history) == len(self.history):
-            with replacing(self.folder / "best.weights.h5") as path:
+        if kept_epoch(self.history, self.config) == len(self.history):
+            with replacing(self.folder / "kept.weights.h5") as path:
                 self.model.get_layer("network").save_weights(path)
         with replacing(self.folder / "last.weights.h5") as path:
             self.model.save_weights(path)
@@ -124,8 +124,13 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
 
-def best_epoch(history: History) -> int:
-    """Number, counted from 1, of the first epoch with the lowest validation loss."""
+def kept_epoch(history: History, config: TrainConfig) -> int:
+    """Number, counted from 1, of the epoch whose weights are kept.
+
+    The last one, or the first with the lowest validation loss.
+    """
+    if config.keep == "last":
+        return len(history)
     values = [row["val_loss"] for row in history]
     return 1 + int(np.argmin(np.nan_to_num(values, nan=np.inf)))
 
@@ -133,7 +138,9 @@ def best_epoch(history: History) -> int:
 def _is_over(history: History, config: TrainConfig) -> bool:
     """All epochs are done, or patience is."""
     done = len(history)
-    return done >= config.epochs or (done > 0 and done - best_epoch(history) >= config.patience)
+    return done >= config.epochs or (
+        done > 0 and done - kept_epoch(history, config) >= config.patience
+    )
 
 
 def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
@@ -192,7 +199,7 @@ def fit(
     callbacks: list[Any] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Fitted:
-    """Train one network and keep the weights of the epoch with the lowest validation loss.
+    """Train one network and keep the weights of its best epoch, or of its last.
 
     Adam or AdamW on categorical cross-entropy with soft targets. Two runs with one seed on one
     machine give the same weights.
@@ -201,7 +208,7 @@ def fit(
         config: hyper-parameters.
         loaded: the pictures.
         train: indices to train on.
-        valid: indices for early stopping and the choice of the best epoch.
+        valid: indices for validation: early stopping and the choice of the best epoch.
         folder: for checkpoints; made if it is not there.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
@@ -240,8 +247,8 @@ def fit(
             shuffle=False,
         )
     logits_model = build(config, loaded.targets.shape[1])
-    logits_model.load_weights(folder / "best.weights.h5")
-    return Fitted(logits_model, history, best_epoch(history))
+    logits_model.load_weights(folder / "kept.weights.h5")
+    return Fitted(logits_model, history, kept_epoch(history, config))
 
 
 def _training_model(config: TrainConfig, labels: int, pictures: int) -> keras.Model:
