@@ -134,6 +134,7 @@ class _Lines:
 
     def prediction(self, path: str, prediction: Prediction) -> None:
         doubt = " (uncertain)" if prediction.uncertain else ""
+        path = path if path.isprintable() else repr(path)  # one line, whatever the name holds
         print(f"{path}: {prediction.label} {prediction.score:.2f}{doubt}", flush=True)
 
     def error(self, path: str, error: str) -> None:

@@ -1,0 +1,175 @@
+"""``edge-emotion predict``, ``inspect`` and ``doctor``: what comes out, and with which code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_emotion.cli import app
+from tests.generated import draw_face
+
+
+def run(*arguments: str | Path, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "inner").mkdir(parents=True)
+    draw_face("happy", 1).save(folder / "a.png")
+    draw_face("sad", 2).save(folder / "inner" / "b.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def predict(model: Path, *arguments: str | Path, stdin: str | None = None) -> Result:
+    return run("predict", "--model", model, *arguments, stdin=stdin)
+
+
+def test_a_line_a_picture_in_the_order_given(model_folder: Path, pictures: Path) -> None:
+    b, a = pictures / "inner" / "b.jpg", pictures / "a.png"
+    result = predict(model_folder, b, a)
+    assert result.exit_code == 0
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [str(b), str(a)]
+
+
+def test_folders_globs_and_stdin_find_the_same_pictures(model_folder: Path, pictures: Path) -> None:
+    folder = predict(model_folder, pictures).stdout
+    assert len(folder.splitlines()) == 2
+    assert predict(model_folder, pictures / "**" / "*.[pj][np]g").stdout == folder
+    names = "".join(f"{line.split(': ')[0]}\n" for line in folder.splitlines())
+    assert predict(model_folder, "-", stdin=names).stdout == folder
+
+
+def test_json_has_the_documented_fields(model_folder: Path, pictures: Path) -> None:
+    missing = pictures / "missing.png"
+    result = predict(model_folder, "--faces", "off", "--json", pictures / "a.png", missing)
+    assert result.exit_code == 4
+    good, bad = (json.loads(line) for line in result.stdout.splitlines())
+    assert list(good) == ["path", "label", "score", "probabilities", "uncertain", "faces"]
+    assert good["faces"] == []
+    assert good["score"] == good["probabilities"][good["label"]]
+    assert list(bad) == ["path", "error"]
+    assert bad["path"] == str(missing)
+
+
+def test_csv_has_a_column_a_label(model_folder: Path, pictures: Path) -> None:
+    (pictures / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = predict(model_folder, "--csv", pictures)
+    assert result.exit_code == 4
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == 3
+    labels = [
+        name for name in rows[0] if name not in ("path", "label", "score", "uncertain", "error")
+    ]
+    whole, damaged = rows[0], rows[1]
+    assert sum(float(whole[label]) for label in labels) == pytest.approx(1, abs=1e-4)
+    assert damaged["path"].endswith("damaged.png")
+    assert damaged["error"]
+    assert damaged["label"] == ""
+
+
+def test_the_others_are_still_processed(model_folder: Path, pictures: Path) -> None:
+    (pictures / "empty").mkdir()
+    result = predict(
+        model_folder, pictures / "no.png", pictures / "a.png", pictures / "x*.png",
+        pictures / "empty", pictures / "inner",
+    )  # fmt: skip
+    assert result.exit_code == 4
+    assert len(result.stdout.splitlines()) == 2
+    assert len(result.stderr.splitlines()) == 3
+
+
+def test_a_name_with_a_line_break_stays_one_line(model_folder: Path, pictures: Path) -> None:
+    (pictures / "a.png").rename(pictures / "two\nlines.png")
+    assert len(predict(model_folder, pictures).stdout.splitlines()) == 2
+
+
+def test_annotated_copies_never_replace_a_picture(model_folder: Path, pictures: Path) -> None:
+    draw_face("angry", 3).save(pictures / "inner" / "a.png")
+    before = {p: p.read_bytes() for p in pictures.rglob("*.png")}
+    result = predict(model_folder, pictures / "a.png", pictures / "inner" / "a.png",
+                     "--annotate", pictures)  # fmt: skip
+    assert result.exit_code == 0
+    assert {p: p.read_bytes() for p in pictures.rglob("*.png")} == before
+    made = sorted(p.name for p in pictures.glob("*-annotated*"))
+    assert made == ["a-annotated-2.jpg", "a-annotated.jpg"]
+
+
+def test_what_is_mistyped_is_usage(model_folder: Path, pictures: Path) -> None:
+    picture = pictures / "a.png"
+    assert predict(model_folder, picture, "--json", "--csv").exit_code == 2
+    assert predict(model_folder, picture, "--threads", "0").exit_code == 2
+    assert predict(model_folder, picture, "--faces", "yes").exit_code == 2
+    mistyped = run("predict", "--model", "edge-cmn", picture)
+    assert mistyped.exit_code == 2
+    assert "did you mean 'edge-cnn'" in mistyped.stderr
+    assert run("predict", "--model", pictures / "none.onnx", picture).exit_code == 4
+
+
+def test_a_missing_extra_is_the_pip_command(
+    model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    result = run("predict", "--model", "edge-cnn", "--runtime", "litert", pictures / "a.png")
+    assert result.exit_code == 3
+    assert "pip install 'edge-emotion[litert]'" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full: a full disk is not tried")
+def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path) -> None:
+    command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
+               "--model", str(model_folder), str(pictures)]  # fmt: skip
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr.splitlines() == [
+        "edge-emotion: cannot write the output: No space left on device"
+    ]
+
+
+def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
+    import signal
+
+    command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
+               "--model", str(model_folder), "-"]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        picture = tmp_path / "a.png"
+        draw_face("happy", 1).save(picture)
+        process.stdin.write(f"{picture}\n")
+        process.stdin.flush()
+        assert str(picture) in process.stdout.readline()  # it is at work, waiting for the next
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaint.splitlines() == ["edge-emotion: interrupted"]
+
+
+def test_inspect_shows_the_card_of_a_single_file(model_folder: Path) -> None:
+    file = next(model_folder.glob("*.onnx"))
+    card = json.loads(run("inspect", file, "--json").stdout)
+    assert card["labels"] == ["angry", "happy", "sad"]
+    assert "angry, happy, sad" in run("inspect", file).stdout
+    assert run("inspect", model_folder / "none.onnx").exit_code == 4
+
+
+def test_doctor_tells_how_to_get_what_is_missing() -> None:
+    report = json.loads(run("doctor", "--json").stdout)
+    assert {extra["name"] for extra in report["extras"]} == {"litert", "export", "train", "bench"}
+    for extra in report["extras"]:
+        assert extra["get"] == f"pip install 'edge-emotion[{extra['name']}]'"
+    text = run("doctor").stdout
+    assert report["machine"]["python"] in text
+    assert "edge-cnn" in text
