@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -21,12 +22,14 @@ def quiet() -> Iterator[None]:
         saved = {fd: os.dup(fd) for fd in (1, 2)}
         for fd in saved:
             os.dup2(caught.fileno(), fd)
+        text = io.StringIO()  # what Python writes, wherever its stdout goes
         try:
-            yield
+            with redirect_stdout(text), redirect_stderr(text):
+                yield
         except Exception:
             _flush()
             caught.seek(0)
-            os.write(saved[2], caught.read())
+            os.write(saved[2], caught.read() + text.getvalue().encode())
             raise
         finally:
             _flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,10 @@ def convert_tflite(
         if recipe == "tflite-int8-dynamic":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
     try:
-        data = converter.convert()
+        with warnings.catch_warnings():
+            # That int8 input statistics are measured, not given, is the purpose of calibration.
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+            data = converter.convert()
     except Exception as error:  # the converter raises whatever MLIR or Python did
         raise ConversionError(
             f"{recipe}: the TFLite converter failed: {_first_line(error)}"

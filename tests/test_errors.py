@@ -82,7 +82,7 @@ def test_public_classes_document_their_public_methods():
                 assert inspect.getdoc(method), f"{name}.{method_name}"
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("error", sorted(OURS, key=lambda c: c.__name__), ids=lambda c: c.__name__)
 def test_except_edge_emotion_error_catches_all(error):
     arguments = {UnknownNameError: ("recipe", "x", ["y"]), MissingExtraError: ("this", "train")}
     with pytest.raises(EdgeEmotionError):
