@@ -52,8 +52,8 @@ class Predictor:
 
         Args:
             model: name of a shipped model, a model folder, or a model file.
-            threads: of the engine, 1 to 256; None: its own choice. Networks this small gain nothing
-                from more than one, and waiting threads take the cores from the program around.
+            threads: of the engine, 1 to 256; None: its own choice. One is enough for networks this
+                small, and leaves the other cores to the program around.
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
 
         Raises:
