@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from edge_emotion.runtimes import check_batch
 
 
 class KerasRuntime:
-    """See `edge_emotion.runtimes.Runtime`. The softmax at the model's end is cut off."""
+    """See `edge_emotion.runtimes.Runtime`. The softmax at the model's end is cut off.
+
+    Threads count in a fresh process only, before anything has run in TensorFlow.
+    """
 
     engine = "keras"
 
@@ -28,13 +32,10 @@ class KerasRuntime:
         if threads is not None and keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            try:
+            # They are the process's, fixed once TensorFlow runs; then it keeps those it has.
+            with suppress(RuntimeError):
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(1)
-            except RuntimeError as error:
-                raise ModelError(
-                    "TensorFlow is already running: its threads are fixed; use a fresh process"
-                ) from error
         try:
             model = keras.saving.load_model(path, compile=False)
         except Exception as error:  # Keras raises whatever the damaged part raised
