@@ -346,7 +346,10 @@ def _draw(
 ) -> None:
     last = card.evaluations[-1]
     caveat = next((e.caveat for e in card.evaluations if e.caveat), "")
-    draw_curves(fitted.history, fitted.best_epoch, plan.out / "curves.png", plan.name, caveat)
+    title = plan.name
+    if card.training.config["learn_all"]:
+        title += f": on all labels of {dataset.name}, before it was cut to {len(card.labels)}"
+    draw_curves(fitted.history, fitted.best_epoch, plan.out / "curves.png", title, caveat)
     draw_confusion(last, dataset.labels, plan.out / "confusion.png")
     chosen = np.random.default_rng(0).permutation(indices)[:24]
     logits = predict_logits(fitted.logits_model, loaded.pixels[chosen])
