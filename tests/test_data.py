@@ -9,7 +9,8 @@ import pytest
 
 from edge_emotion import DataError, UnknownNameError, UsageError
 from edge_emotion.preprocess import open_picture
-from edge_emotion.training.data import canonical, read_dataset
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.samples import canonical
 from tests.datasets import write_class_folders, write_picture
 
 FILES = ["Angry/a.jpg", "Angry/b.PNG", "Happy/c.jpeg", "Happy/deep/er/d.png", "Sad/e.jpg"]

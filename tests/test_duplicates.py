@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageEnhance
 
 from edge_emotion import InputSpec, MissingExtraError
-from edge_emotion.training.data import Dataset, Sample
 from edge_emotion.training.loading import (
     NEAR_DUPLICATE_BITS,
     LoadedPictures,
@@ -22,6 +21,7 @@ from edge_emotion.training.loading import (
     near_pairs,
     pixel_hash,
 )
+from edge_emotion.training.samples import Dataset, Sample
 
 pytest.importorskip("imagehash", reason="needs the extra train")
 SPEC = InputSpec(16, 16, 1)

@@ -9,7 +9,8 @@ import pytest
 
 from edge_emotion import DataError, InputSpec, UnknownNameError
 from edge_emotion.preprocess import open_picture
-from edge_emotion.training.data import FERPLUS_VOTES, read_dataset
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.fer import FERPLUS_VOTES
 from edge_emotion.training.loading import load_pictures
 from tests.datasets import (
     FERPLUS,

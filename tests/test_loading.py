@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from edge_emotion import DataError, InputSpec, OutputError, preprocess
-from edge_emotion.training.data import Dataset, Sample, read_dataset
+from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import load_pictures
+from edge_emotion.training.samples import Dataset, Sample
 from tests import pictures
 from tests.datasets import write_class_folders, write_picture
 

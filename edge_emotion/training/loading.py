@@ -20,7 +20,7 @@ from PIL import Image
 from edge_emotion.card import InputSpec, SplitCount
 from edge_emotion.errors import DataError, InputError, MissingExtraError, OutputError
 from edge_emotion.preprocess import open_picture, preprocess
-from edge_emotion.training.data import Dataset, SplitName
+from edge_emotion.training.samples import Dataset, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 

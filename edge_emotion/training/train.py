@@ -28,7 +28,7 @@ from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs, multiply_adds, with_softmax
 from edge_emotion.training.config import TrainConfig
-from edge_emotion.training.data import Dataset, choose_labels, read_dataset
+from edge_emotion.training.data import read_dataset
 from edge_emotion.training.distill import can_distill, distill_pictures
 from edge_emotion.training.fit import Fitted, fit, input_spec, predict_logits
 from edge_emotion.training.loading import (
@@ -42,6 +42,7 @@ from edge_emotion.training.loading import (
     split_pictures,
 )
 from edge_emotion.training.plots import draw_confusion, draw_curves, draw_predictions
+from edge_emotion.training.samples import Dataset, choose_labels
 
 INTENDED_USE = (
     "Naming the expression that a face in a picture shows, on the device that took it, for people "
