@@ -48,6 +48,8 @@ def markdown_table(report: BenchReport) -> str:
     on = f" Accuracy and agreement: {data.name}, {data.samples} pictures." if labelled else ""
     if data.kind == "unlabelled":
         on = f" Agreement: {data.samples} {data.name}."
+    noise = [line for line in report.verdict if line.startswith("The machine was noisy")]
+    on += "".join(f" {line}" for line in noise)
     return (
         f"**{report.model.name}** on {machine_line(report)} "
         f"({report.created[:10]}). {method_line(report)}{on}\n\n{table}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError, UsageError
 from edge_emotion.gates import Gates
 from edge_emotion.machine import environment_name, read_conditions, read_machine, usable_cores
+from edge_emotion.runtimes import MAX_THREADS
 
 from .accuracy import (
     Measured,
@@ -68,6 +69,8 @@ def make_settings(
     for name, value in [("rounds", rounds), ("runs", runs), *(("threads", t) for t in threads)]:
         if value < 1:
             raise UsageError(f"--{name} must be 1 or more, not {value}")
+    if max(threads, default=1) > MAX_THREADS:
+        raise UsageError(f"--threads must be {MAX_THREADS} or less, not {max(threads)}")
     gates = Gates(max_drop, min_agreement)  # refuses what makes no sense
     return Settings(
         rounds=rounds,

@@ -6,7 +6,14 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_emotion.card import CARD_NAME, KERAS_NAME, ModelCard
+from edge_emotion.card import (
+    CALIBRATION_NAME,
+    CARD_NAME,
+    KERAS_NAME,
+    RECIPES,
+    TRAINED_ON_NAME,
+    ModelCard,
+)
 from edge_emotion.errors import ChecksumError, ModelError, UnknownNameError, UsageError
 from edge_emotion.files import sha256
 from edge_emotion.runtimes import RuntimeName, runtime_name
@@ -72,7 +79,10 @@ def model_folder(model: str | Path) -> Path:
     if path.is_file():
         if path.name == KERAS_NAME and (path.parent / CARD_NAME).is_file():
             return path.parent
-        raise ModelError(f"{path} is a file: name the model folder that holds {CARD_NAME}")
+        raise ModelError(
+            f"{path} is a file: name the model folder that holds {CARD_NAME}, or, for a Keras file "
+            "from elsewhere, --labels and --out"
+        )
     return path
 
 
@@ -129,6 +139,11 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
         if own == "keras":
             verify(path, card.keras_sha256)
             return Artefact(path, card, "keras")
+        if (path.parent / CARD_NAME).is_file():
+            beside = ModelCard.read(path.parent)
+            for export in beside.exports:
+                if export.file == path.name:
+                    verify(path, export.sha256)
         if len(card.exports) != 1:
             raise ModelError(f"{path}: the card inside is not of one export; export it again")
         return Artefact(path, card, card.exports[0].recipe)
@@ -150,6 +165,16 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
     else:
         raise ModelError(f"{path} holds a card without a model; made by: {card.training.command}")
     raise ModelError(f"{path}: no export that {runtime} runs{hint}")
+
+
+def remove_exports(folder: Path) -> None:
+    """Remove what was exported, distilled or recorded of another Keras model in a model folder."""
+    for file in RECIPES.values():
+        path = folder / file
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.stem}.rejected{path.suffix}").unlink(missing_ok=True)
+    for name in (CALIBRATION_NAME, TRAINED_ON_NAME):
+        (folder / name).unlink(missing_ok=True)
 
 
 def verify(path: Path, expected: str | None) -> None:

@@ -264,7 +264,9 @@ class ModelCard:
 
     def write(self, folder: Path) -> None:
         """Write ``card.json`` into a model folder, whole or not at all."""
-        write_bytes(folder / CARD_NAME, self.to_json())
+        data = self.to_json()
+        self.from_json(data, CARD_NAME)  # a card that cannot be read must not replace one that can
+        write_bytes(folder / CARD_NAME, data)
 
     def export(self, recipe: str) -> ExportRecord | None:
         """The record of a recipe's file, or None if it was not exported."""

@@ -23,6 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.name:
         raise OutputError(f"cannot write {path}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it is no regular file; name another place")
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,14 +32,27 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, RuntimeError) and "errno = " not in reason:
+            raise  # h5py tells of a full disk by RuntimeError
         raise OutputError(
             f"cannot write {path}: {reason}; free space or name another place"
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_folder(path: Path) -> None:
+    """Make a folder, unless it is there, and see that it takes files.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    with replacing(path / ".writable") as temporary:
+        temporary.touch()
+    (path / ".writable").unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edge_emotion.artefacts import open_artefact
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import ModelError, PictureError, UnknownNameError, UsageError
+from edge_emotion.errors import PictureError, UnknownNameError, UsageError
 from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import Picture, preprocess
-from edge_emotion.runtimes import check_runtime_name, open_runtime
+from edge_emotion.runtimes import check_fits, check_runtime_name, open_runtime
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,7 @@ class Predictor:
         self.card: ModelCard = artefact.card
         self.recipe: str = artefact.recipe
         self._runtime = open_runtime(artefact.path, threads)
-        spec, labels = self.card.input, self.card.labels
-        if self._runtime.input_shape != spec.shape or self._runtime.outputs != len(labels):
-            raise ModelError(
-                f"{self.path}: takes {self._runtime.input_shape} and gives {self._runtime.outputs} "
-                f"logits, but its card says {spec.shape} and {len(labels)}"
-            )
+        check_fits(self._runtime, self.card.input, len(self.card.labels), self.path)
 
     @property
     def labels(self) -> list[str]:
@@ -85,7 +80,9 @@ class Predictor:
 
         Args:
             picture: a path, an encoded file's bytes, a PIL image, or uint8 pixels of shape (H, W),
-                (H, W, 3) RGB or (H, W, 4) RGBA.
+                (H, W, 3) RGB or (H, W, 4) RGBA. A JPEG as path or bytes is decoded at a fraction of
+                its size where that is enough, which is faster; the same picture decoded in full by
+                the caller gives slightly other pixels, and probabilities.
 
         Raises:
             PictureError: not a picture, damaged, or too large.

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+from edge_emotion.errors import EdgeEmotionError
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -26,6 +28,8 @@ def quiet() -> Iterator[None]:
         try:
             with redirect_stdout(text), redirect_stderr(text):
                 yield
+        except EdgeEmotionError:
+            raise  # says all there is to say
         except Exception:
             _flush()
             caught.seek(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,21 @@ def adopt_model(
         ModelError: Keras cannot load it, or it is not a picture classifier.
         UsageError: another number of labels than outputs.
     """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise UsageError(f"--labels must be two or more, each once, not {', '.join(labels)}")
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
+        raise UsageError(f"--scale {scale} and --offset {offset}: numbers are needed, scale not 0")
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part raised
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise ModelError(
+            f"{path}: one picture in and one row of outputs out is what can be exported, not "
+            f"{len(model.inputs)} inputs and {len(model.outputs)} outputs, "
+            f"{model.outputs[0].shape} the first"
+        )
     shape = model.input_shape
     if (
         not isinstance(shape, tuple)

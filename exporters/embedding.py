@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 
-import onnx
-
 from edge_emotion.card import CARD_NAME, ModelCard
+from edge_emotion.errors import MissingExtraError
 from edge_emotion.runtimes.onnx import METADATA_KEY
+
+try:
+    import onnx
+except ImportError as error:
+    raise MissingExtraError("exporting", "export") from error
 
 
 def embed_in_onnx(model: onnx.ModelProto, card: ModelCard) -> bytes:

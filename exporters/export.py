@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.artefacts import verify
+from edge_emotion.artefacts import remove_exports, verify
 from edge_emotion.card import (
     CALIBRATION_NAME,
-    CARD_NAME,
     KERAS_NAME,
     RECIPES,
     TRAINED_ON_NAME,
@@ -24,13 +23,13 @@ from edge_emotion.card import (
     ModelCard,
     check_recipe,
 )
-from edge_emotion.errors import BudgetError, ConversionError, UsageError
+from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
 from edge_emotion.evaluation import compare
 from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
-from edge_emotion.runtimes import open_runtime
+from edge_emotion.runtimes import check_fits, open_runtime
 from edge_emotion.runtimes.keras import KerasRuntime
 
 from .embedding import embed_in_onnx, embed_in_tflite
@@ -99,7 +98,7 @@ def export_model(
     card = ModelCard.read(folder)
     verify(folder / KERAS_NAME, card.keras_sha256)
     out = out or folder
-    _refuse_overwriting(out, recipes, overwrite)
+    _refuse_overwriting(out, card, recipes, overwrite)
     calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
     calibrations, check = gather_pictures(
         folder, card, calibrated, calibration, data, samples, seed, progress, log
@@ -107,7 +106,10 @@ def export_model(
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
     with quiet():
         keras_runtime = KerasRuntime(folder / KERAS_NAME)
+        check_fits(keras_runtime, card.input, len(card.labels), folder / KERAS_NAME)
         reference = _run(keras_runtime, check.pixels)
+    if not np.isfinite(reference).all():
+        raise ModelError(f"{folder / KERAS_NAME}: gives logits that are no numbers: train it again")
     if out.resolve() != folder.resolve():
         card = _copy_folder(folder, card, out)
     outcomes: list[Outcome] = []
@@ -131,8 +133,12 @@ def export_model(
     return outcomes
 
 
-def _refuse_overwriting(out: Path, recipes: Sequence[str], overwrite: bool) -> None:
+def _refuse_overwriting(
+    out: Path, card: ModelCard, recipes: Sequence[str], overwrite: bool
+) -> None:
     there = [RECIPES[recipe] for recipe in recipes if (out / RECIPES[recipe]).exists()]
+    if (out / KERAS_NAME).exists() and sha256(out / KERAS_NAME) != card.keras_sha256:
+        there.insert(0, f"another {KERAS_NAME}")
     if there and not overwrite:
         raise UsageError(
             f"{out} already holds {', '.join(there)}: pass --overwrite, or another folder as --out"
@@ -141,14 +147,15 @@ def _refuse_overwriting(out: Path, recipes: Sequence[str], overwrite: bool) -> N
 
 def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:
     """Make `out` a model folder of the same Keras model; exports that it already has stay."""
+    exports: list[ExportRecord] = []
+    if (out / KERAS_NAME).exists() and sha256(out / KERAS_NAME) == card.keras_sha256:
+        exports = ModelCard.read(out).exports
+    else:
+        remove_exports(out)
     for name in (KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME):
         if (folder / name).exists():
             with replacing(out / name) as temporary:
                 shutil.copyfile(folder / name, temporary)
-    exports: list[ExportRecord] = []
-    if (out / CARD_NAME).exists():
-        old = ModelCard.read(out)
-        exports = old.exports if old.keras_sha256 == card.keras_sha256 else []
     card = replace(card, exports=exports)
     card.write(out)
     return card
@@ -262,6 +269,8 @@ class _Maker:
             path = Path(name, RECIPES[recipe])
             path.write_bytes(self._embed(recipe, raw, draft))
             logits = _run(open_runtime(path), self.check.pixels)
+        if not np.isfinite(logits).all():
+            raise ConversionError(f"{recipe}: the export gives logits that are no numbers")
         return compare(
             self.reference,
             logits,

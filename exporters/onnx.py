@@ -53,10 +53,11 @@ def convert_onnx(logits_model: keras.Model) -> onnx.ModelProto:
         with _calm("tf2onnx"):
             # from_keras does not work with Keras 3; from_function does.
             model, _ = tf2onnx.convert.from_function(function, [signature], opset=OPSET)
-    except Exception as error:  # tf2onnx raises whatever its rewriters did
-        raise ConversionError(f"onnx-f32: tf2onnx failed: {error}") from error
-    _rename(model, logits_model.output_shape[-1])
-    onnx.checker.check_model(model, full_check=True)
+        _rename(model, logits_model.output_shape[-1])
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # tf2onnx and onnx raise whatever their parts did
+        reason = " ".join(str(error).split())[:300]
+        raise ConversionError(f"onnx-f32: tf2onnx failed: {reason}") from error
     return model
 
 
@@ -64,7 +65,7 @@ def _rename(model: onnx.ModelProto, labels: int) -> None:
     """`logits` instead of `Identity:0`, `batch` instead of `unk__49`."""
     graph = model.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
-        raise ConversionError("one picture in and one row of logits out is what can be exported")
+        raise ValueError("one picture in and one row of logits out is what can be exported")
     old = graph.output[0].name
     for node in graph.node:
         for names in (node.input, node.output):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,12 @@ def test_annotated_copies_never_replace_a_picture(model_folder: Path, pictures: 
     assert made == ["a-annotated-2.jpg", "a-annotated.jpg"]
 
 
+def test_bytes_where_paths_were_expected(model_folder: Path) -> None:
+    result = predict(model_folder, "-", stdin="\xff\0\x01\n")
+    assert result.exit_code == 4
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_what_is_mistyped_is_usage(model_folder: Path, pictures: Path) -> None:
     picture = pictures / "a.png"
     assert predict(model_folder, picture, "--json", "--csv").exit_code == 2
@@ -137,12 +145,16 @@ def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path
 
 
 def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
-    import signal
-
     command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
                "--model", str(model_folder), "-"]  # fmt: skip
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job inherits "ignore", and Python then leaves it so.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -21,7 +21,7 @@ import edge_emotion
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = PROJECT["tool"]["setuptools"]["package-dir"]  # package -> folder
-SHIPPED = sorted(path.parent for path in ROOT.glob("models/*/card.json"))
+SHIPPED = sorted(path.parent for path in ROOT.glob("models/*/model.keras"))
 
 
 @pytest.fixture(scope="module")

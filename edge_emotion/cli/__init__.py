@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -80,8 +81,23 @@ app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 
 
+def _open_closed_streams() -> None:
+    """Let what the caller closed (``>&-``) lead to nowhere, and not into the next opened file."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != fd:
+                os.dup2(nowhere, fd)
+                os.close(nowhere)
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w" if fd else "r"))  # noqa: SIM115
+
+
 def main() -> None:
     """Entry point of ``edge-emotion``."""
+    _open_closed_streams()
     try:
         app()
     except KeyboardInterrupt:  # before a command began

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_emotion.cli.terminal import complain, note, progress
-from edge_emotion.errors import BudgetError, MissingExtraError, OutputError
+from edge_emotion.errors import BudgetError, MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from edge_emotion.benchmarks.schema import BenchReport
@@ -81,6 +81,8 @@ def bench(
         max_drop=max_drop,
         min_agreement=min_agreement,
     )
+    if str(html) == "-":
+        raise UsageError("--html needs a file; - is for --json")
     for target in (json, html):
         _check_target(target)
     if html is not None:
@@ -110,6 +112,8 @@ def _check_target(target: Path | None) -> None:
     if target is None or str(target) == "-":
         return
     there = next(parent for parent in [target, *target.absolute().parents] if parent.exists())
+    if there != target and not there.is_dir():
+        raise OutputError(f"cannot write {target}: {there} is no folder; name another place")
     if not os.access(there, os.W_OK):
         raise OutputError(f"cannot write {target}: no permission for {there}; name another place")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -53,7 +55,7 @@ def export(
         float, typer.Option(help="Gate: share of pictures that must keep the float model's label.")
     ] = 0.98,
     samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 1,
     labels: Annotated[
         str | None,
         typer.Option(help="Of a Keras file without a card: comma-separated, as its outputs."),
@@ -75,46 +77,44 @@ def export(
     the exit code is 1. Needs the extra "export".
     """
     from edge_emotion.artefacts import find_model, model_folder
-    from edge_emotion.card import KERAS_NAME, check_recipe
+    from edge_emotion.card import check_recipe
     from edge_emotion.errors import UsageError
     from edge_emotion.gates import Gates
     from edge_emotion.quiet import quiet
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
-    if labels is None:
-        folder = model_folder(model)
-    else:
-        if out is None:
-            raise UsageError("--labels makes a new model folder: name it with --out")
-        if (out / KERAS_NAME).exists() and not overwrite:
-            raise UsageError(
-                f"{out} already holds {KERAS_NAME}: pass --overwrite, or another --out"
-            )
-        folder = out
-        with quiet():
-            from edge_emotion.exporters.adopt import adopt_model
+    if labels is not None and out is None:
+        raise UsageError("--labels makes a new model folder: name it with --out")
+    with ExitStack() as stack:
+        if labels is None:
+            folder = model_folder(model)
+        else:
+            # Beside nothing: the model reaches --out only when its pictures are known to do.
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            with quiet():
+                from edge_emotion.exporters.adopt import adopt_model
 
-            names = [label.strip() for label in labels.split(",") if label.strip()]
-            adopt_model(find_model(model), names, out, scale=scale, offset=offset)
-    with quiet():
-        from edge_emotion.exporters.export import (
-            DEFAULT_RECIPES,
-            export_model,
-            raise_for_gates,
+                names = [label.strip() for label in labels.split(",") if label.strip()]
+                adopt_model(find_model(model), names, folder, scale=scale, offset=offset)
+        with quiet():
+            from edge_emotion.exporters.export import (
+                DEFAULT_RECIPES,
+                export_model,
+                raise_for_gates,
+            )
+        outcomes = export_model(
+            folder,
+            recipes or DEFAULT_RECIPES,
+            calibration=calibration,
+            data=data,
+            out=out,
+            overwrite=overwrite,
+            gates=Gates(max_drop, min_agreement),
+            samples=samples,
+            seed=seed,
+            progress=progress("reading pictures"),
+            log=note,
         )
-    outcomes = export_model(
-        folder,
-        recipes or DEFAULT_RECIPES,
-        calibration=calibration,
-        data=data,
-        out=out,
-        overwrite=overwrite,
-        gates=Gates(max_drop, min_agreement),
-        samples=samples,
-        seed=seed,
-        progress=progress("reading pictures"),
-        log=note,
-    )
     for outcome in outcomes:
         print(outcome.path)
     raise_for_gates(outcomes)

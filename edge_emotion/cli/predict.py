@@ -106,6 +106,9 @@ def _pictures(arguments: list[str]) -> Iterator[Path | _NothingFoundError]:
 def _expand(argument: str) -> Iterator[Path | _NothingFoundError]:
     from edge_emotion.preprocess import PICTURE_SUFFIXES
 
+    if "\0" in argument:
+        yield _NothingFoundError(repr(argument[:40]), "no path; '-' reads paths, one a line")
+        return
     path = Path(argument)
     try:
         is_folder = path.is_dir()

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.card import InputSpec
 from edge_emotion.errors import ModelError, UnknownNameError, UsageError
 
 #: Far beyond any processor that this is for; an engine asked for thousands stalls.
@@ -49,6 +50,19 @@ def check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
         wanted = ", ".join(str(side) for side in shape)
         raise UsageError(
             f"a batch is uint8 of shape (N, {wanted}), not {batch.dtype} of shape {batch.shape}"
+        )
+
+
+def check_fits(runtime: Runtime, spec: InputSpec, labels: int, path: Path) -> None:
+    """A model file takes and gives what its card says.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if runtime.input_shape != spec.shape or runtime.outputs != labels:
+        raise ModelError(
+            f"{path}: takes {runtime.input_shape} and gives {runtime.outputs} logits, but its card "
+            f"says {spec.shape} and {labels}: the card is of another model; export again"
         )
 
 

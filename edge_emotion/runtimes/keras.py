@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class KerasRuntime:
             with suppress(RuntimeError):
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(1)
+        if not zipfile.is_zipfile(path):
+            raise ModelError(f"{path}: damaged, or not a .keras file: copy it again")
         try:
             model = keras.saving.load_model(path, compile=False)
         except Exception as error:  # Keras raises whatever the damaged part raised

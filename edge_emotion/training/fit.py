@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import InputSpec
-from edge_emotion.errors import DataError, MissingExtraError, UsageError
+from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageError
 from edge_emotion.files import replacing, write_bytes
+from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import get_architecture
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.loading import LoadedPictures
@@ -224,14 +226,14 @@ def fit(
     history_file = folder / "history.json"
     history: History = []
     if resume and history_file.exists():
-        history = json.loads(history_file.read_text("utf-8"))
+        history = _read_history(history_file)
         log(f"{folder}: {len(history)} epochs are done")
     if not _is_over(history, config):
         model = _training_model(config, loaded.targets.shape[1], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
             # The optimizer's state is among the weights.
-            model.load_weights(folder / "last.weights.h5")
+            _load_weights(model, folder / "last.weights.h5")
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
@@ -247,8 +249,28 @@ def fit(
             shuffle=False,
         )
     logits_model = build(config, loaded.targets.shape[1])
-    logits_model.load_weights(folder / "kept.weights.h5")
+    _load_weights(logits_model, folder / "kept.weights.h5")
     return Fitted(logits_model, history, kept_epoch(history, config))
+
+
+def _read_history(path: Path) -> History:
+    try:
+        history = msgspec.json.decode(path.read_bytes(), type=History)
+        if not history or not all(
+            {"loss", "val_loss", "accuracy"} <= row.keys() for row in history
+        ):
+            raise ValueError("no epochs in it")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged: {error}: name another --run") from error
+    return history
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    try:
+        with quiet():
+            model.load_weights(path)
+    except Exception as error:  # Keras and h5py raise whatever the damaged part raised
+        raise InputError(f"{path}: missing or damaged: name another --run") from error
 
 
 def _training_model(config: TrainConfig, labels: int, pictures: int) -> keras.Model:

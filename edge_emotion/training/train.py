@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import remove_exports
 from edge_emotion.card import (
     CALIBRATION_NAME,
+    CARD_NAME,
     KERAS_NAME,
     TRAINED_ON_NAME,
     Confidence,
@@ -24,7 +27,7 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import UsageError
 from edge_emotion.evaluation import evaluate, fit_confidence, softmax
-from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
+from edge_emotion.files import check_folder, replacing, sha256, tool_versions, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs, multiply_adds, with_softmax
 from edge_emotion.training.config import TrainConfig
@@ -32,6 +35,7 @@ from edge_emotion.training.data import read_dataset
 from edge_emotion.training.distill import can_distill, distill_pictures
 from edge_emotion.training.fit import Fitted, fit, input_spec, predict_logits
 from edge_emotion.training.loading import (
+    SPLITS,
     LoadedPictures,
     Splits,
     count_splits,
@@ -55,6 +59,7 @@ OUT_OF_SCOPE = (
     "covert use. People exposed to emotion recognition must be told (Art. 50). Profiles, masks, "
     "darkness, children and drawings are outside what the figures cover."
 )
+CONFIG_NAME = "config.json"
 CALIBRATION_PICTURES = 64
 CHECK_PICTURES = 64
 
@@ -107,7 +112,23 @@ def train_model(
         raise UsageError("--folds and --validate-on-train exclude each other")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
-    _claim_run(config, plan)
+    _check_run(plan)
+    cache = plan.run / "pixels.npy"
+    try:
+        return _train(data, config, plan, cache, progress, callbacks, log)
+    finally:
+        cache.unlink(missing_ok=True)
+
+
+def _train(
+    data: Path,
+    config: TrainConfig,
+    plan: Plan,
+    cache: Path,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
+    callbacks: Callable[[str], list[Any]],
+    log: Callable[[str], None],
+) -> ModelCard:
     dataset = read_dataset(data, None if config.learn_all else config.labels)
     chosen = choose_labels(dataset.labels, config.labels)
     outputs = [index for _, index in chosen]
@@ -115,12 +136,13 @@ def train_model(
         dataset,
         input_spec(config),
         near=True,
-        cache=plan.run / "pixels.npy",
+        cache=cache,
         progress=progress(f"reading {dataset.name}"),
         warn=log,
     )
     groups, alike = duplicate_groups(loaded)
     parts, dropped, words = _divide(loaded, groups, config, plan)
+    _claim_run(config, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
         layout=dataset.layout,
@@ -153,29 +175,41 @@ def train_model(
     _write_pictures(fitted, seen, plan, config, progress)
     _draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
-    (plan.run / "pixels.npy").unlink()
     return card
 
 
-def _claim_run(config: TrainConfig, plan: Plan) -> None:
-    """A run folder belongs to one configuration."""
-    plan.run.mkdir(parents=True, exist_ok=True)
+def _check_run(plan: Plan) -> None:
+    """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
+    if not plan.name or plan.name != Path(plan.name).name:
+        raise UsageError(f"--name {plan.name!r}: a name without / is needed")
+    if (plan.run / CONFIG_NAME).exists() and not plan.resume:
+        raise UsageError(
+            f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
+        )
+    if (plan.out / CARD_NAME).exists() and not plan.resume:
+        raise UsageError(f"{plan.out} holds a model: name another --out")
+    for folder in (plan.run, plan.out):
+        check_folder(folder)
+
+
+def _claim_run(config: TrainConfig, plan: Plan, loaded: LoadedPictures, parts: Splits) -> None:
+    """A run folder belongs to one configuration and the same pictures in the same split."""
+    digest = hashlib.sha256(loaded.hashes.tobytes())
+    for name in SPLITS:
+        digest.update(parts[name].tobytes() + b".")
     settings = config.as_dict() | {
         "folds": plan.folds,
         "validate_on_train": plan.validate_on_train,
+        "pictures": digest.hexdigest(),
     }
-    text = json.dumps(settings, indent=1)
-    path = plan.run / "config.json"
-    if path.exists():
-        if not plan.resume:
-            raise UsageError(
-                f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
-            )
-        if path.read_text("utf-8") != text:
-            raise UsageError(
-                f"{plan.run} holds a run with other settings (config.json): name another --run"
-            )
-    write_bytes(path, text.encode())
+    data = json.dumps(settings, indent=1).encode()
+    path = plan.run / CONFIG_NAME
+    if path.exists() and path.read_bytes() != data:
+        raise UsageError(
+            f"{plan.run} holds a run with other settings or pictures ({CONFIG_NAME}): "
+            "name another --run"
+        )
+    write_bytes(path, data)
 
 
 def _divide(
@@ -279,6 +313,7 @@ def _write(
     evaluations: list[Evaluation],
 ) -> ModelCard:
     model = fitted.logits_model
+    remove_exports(plan.out)
     with replacing(plan.out / KERAS_NAME) as path:
         with_softmax(model).save(path)
     extra = {"folds": plan.folds, "validate_on_train": plan.validate_on_train}
