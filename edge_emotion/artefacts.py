@@ -141,9 +141,9 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
             return Artefact(path, card, "keras")
         if (path.parent / CARD_NAME).is_file():
             beside = ModelCard.read(path.parent)
-            for export in beside.exports:
-                if export.file == path.name:
-                    verify(path, export.sha256)
+            for known in beside.exports:
+                if known.file == path.name:
+                    verify(path, known.sha256)
         if len(card.exports) != 1:
             raise ModelError(f"{path}: the card inside is not of one export; export it again")
         return Artefact(path, card, card.exports[0].recipe)
