@@ -109,7 +109,7 @@ def export_model(
         check_fits(keras_runtime, card.input, len(card.labels), folder / KERAS_NAME)
         reference = _run(keras_runtime, check.pixels)
     if not np.isfinite(reference).all():
-        raise ModelError(f"{folder / KERAS_NAME}: gives logits that are no numbers: train it again")
+        raise ModelError(f"{card.name}: its Keras model gives logits that are no numbers")
     if out.resolve() != folder.resolve():
         card = _copy_folder(folder, card, out)
     outcomes: list[Outcome] = []
