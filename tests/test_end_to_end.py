@@ -145,6 +145,29 @@ def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
     assert {p: p.read_bytes() for p in run_folder.iterdir() if p.is_file()} == before
 
 
+def test_a_run_is_not_resumed_with_other_pictures_or_damaged(
+    unseen: Path, faces: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.parent / "run", tmp_path / "run")
+    again = ["--run", tmp_path / "run", "--resume", *SETTINGS]
+    other = run("train", unseen, "--out", tmp_path / "m", *again)
+    assert other.exit_code == 2
+    assert "other settings or pictures" in other.stderr
+    (tmp_path / "run" / "history.json").write_text("[1, 2]")
+    damaged = run("train", faces, "--out", tmp_path / "m", *again)
+    assert damaged.exit_code == 4
+    assert "damaged" in damaged.stderr
+    assert not list((tmp_path / "m").glob("*"))
+
+
+def test_training_does_not_replace_a_model(faces: Path, trained: Path, tmp_path: Path) -> None:
+    before = {p: p.read_bytes() for p in trained.iterdir()}
+    result = run("train", faces, "--out", trained, "--run", tmp_path / "r", *SETTINGS)
+    assert result.exit_code == 2
+    assert "holds a model" in result.stderr
+    assert {p: p.read_bytes() for p in trained.iterdir()} == before
+
+
 def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) -> None:
     result = run(
         "train", faces, "--run", tmp_path / "r", "--labels", "sad,happy", "--learn-all",
@@ -322,6 +345,27 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     wrong = run("export", tmp_path / "own.keras", "--labels", "a,b", "--out", tmp_path / "w")
     assert wrong.exit_code == 2
+
+
+def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    image = keras.Input((8, 8, 1))
+    flat = layers.Flatten()(image)
+    one, two = (layers.Dense(3, activation="softmax")(flat) for _ in range(2))
+    keras.Model(image, [one, two]).save(tmp_path / "two.keras")
+    lost = keras.Model(image, one)
+    lost.layers[-1].set_weights([np.full((64, 3), np.nan), np.zeros(3)])
+    lost.save(tmp_path / "lost.keras")
+    for name, words in (("two", "2 outputs"), ("lost", "no numbers")):
+        result = run(
+            "export", tmp_path / f"{name}.keras", "--labels", "angry,happy,sad", "--out",
+            tmp_path / name, "--data", unseen, "--to", "onnx-f32",
+        )  # fmt: skip
+        assert result.exit_code == 4
+        assert words in result.stderr
+        assert not (tmp_path / name).exists()
 
 
 def test_bench_tells_the_exports_apart(exported: Path, faces: Path, tmp_path: Path) -> None:
