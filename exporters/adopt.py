@@ -19,6 +19,7 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import MissingExtraError, ModelError, UsageError
 from edge_emotion.files import replacing, sha256, tool_versions
+from edge_emotion.runtimes.keras import load_keras_model
 from edge_emotion.training.architectures import multiply_adds, with_softmax
 
 try:
@@ -59,11 +60,7 @@ def adopt_model(
         raise UsageError(f"--labels must be two or more, each once, not {', '.join(labels)}")
     if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
         raise UsageError(f"--scale {scale} and --offset {offset}: numbers are needed, scale not 0")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever the damaged part raised
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+    model = load_keras_model(path)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ModelError(
             f"{path}: one picture in and one row of outputs out is what can be exported, not "

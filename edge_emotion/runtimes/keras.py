@@ -6,6 +6,7 @@ import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,23 @@ from numpy.typing import NDArray
 from edge_emotion.card import OUTPUT_NAME
 from edge_emotion.errors import MissingExtraError, ModelError
 from edge_emotion.runtimes import check_batch
+
+
+def load_keras_model(path: Path) -> Any:
+    """Load a .keras or .h5 file, uncompiled.
+
+    Raises:
+        ModelError: it is damaged, or Keras cannot load it.
+    """
+    import keras
+
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ModelError(f"{path}: damaged, or not a .keras file: copy it again")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever the damaged part raised
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
 
 
 class KerasRuntime:
@@ -37,13 +55,7 @@ class KerasRuntime:
             with suppress(RuntimeError):
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(1)
-        if not zipfile.is_zipfile(path):
-            raise ModelError(f"{path}: damaged, or not a .keras file: copy it again")
-        try:
-            model = keras.saving.load_model(path, compile=False)
-        except Exception as error:  # Keras raises whatever the damaged part raised
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+        model = load_keras_model(path)
         names = [layer.name for layer in model.layers]
         if OUTPUT_NAME not in names or len(model.input_shape) != 4:
             raise ModelError(
