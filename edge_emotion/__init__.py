@@ -5,7 +5,7 @@
 'happy'
 """
 
-from edge_emotion.card import InputSpec, ModelCard
+from edge_emotion.card import FaceCrop, InputSpec, ModelCard
 from edge_emotion.errors import (
     BudgetError,
     CheckError,
@@ -21,7 +21,9 @@ from edge_emotion.errors import (
     UnknownNameError,
     UsageError,
 )
-from edge_emotion.predictor import Prediction, Predictor
+from edge_emotion.faces import Face, Finder, open_finder
+from edge_emotion.photographs import FacePrediction, PhotoPrediction, Prediction, combine
+from edge_emotion.predictor import Predictor
 from edge_emotion.preprocess import Picture, preprocess
 
 __version__ = "0.1.0"
@@ -33,12 +35,17 @@ __all__ = [
     "ConversionError",
     "DataError",
     "EdgeEmotionError",
+    "Face",
+    "FaceCrop",
+    "FacePrediction",
+    "Finder",
     "InputError",
     "InputSpec",
     "MissingExtraError",
     "ModelCard",
     "ModelError",
     "OutputError",
+    "PhotoPrediction",
     "Picture",
     "PictureError",
     "Prediction",
@@ -46,5 +53,7 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "__version__",
+    "combine",
+    "open_finder",
     "preprocess",
 ]

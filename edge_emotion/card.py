@@ -43,6 +43,18 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class FaceCrop:
+    """The square around a face on which a model was trained; see `edge_emotion.alignment`."""
+
+    margin: float = 2.5  # its side, in distances of the eyes as seen from the front
+    drop: float = 0.32  # its centre below the eyes, in distances from eyes to mouth
+
+    def __post_init__(self) -> None:
+        if not (0.5 <= self.margin <= 10 and -2 <= self.drop <= 2):
+            raise ValueError(f"face crop: margin {self.margin}, drop {self.drop} out of range")
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """What the network is fed: uint8 pixels, NHWC, 0..255. Normalisation is inside the graph."""
 
@@ -50,6 +62,7 @@ class InputSpec:
     width: int  # pixels
     channels: Literal[1, 3]  # 1: grey (ITU-R 601-2 luma), 3: RGB
     resize: Resize = "bilinear"  # pillow's filter; the picture is stretched to height x width
+    face: FaceCrop = field(default_factory=FaceCrop)  # how a face is cut out of a photograph
 
     def __post_init__(self) -> None:
         if not (0 < self.height <= 4096 and 0 < self.width <= 4096):

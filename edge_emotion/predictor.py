@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.artefacts import open_artefact
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import PictureError, UnknownNameError, UsageError
+from edge_emotion.errors import MissingExtraError, PictureError, UnknownNameError, UsageError
 from edge_emotion.evaluation import softmax
-from edge_emotion.preprocess import Picture, preprocess
+from edge_emotion.faces import Box, Face, Finder, best_finder, typical_landmarks
+from edge_emotion.photographs import (
+    FacePrediction,
+    PhotoPrediction,
+    Prediction,
+    combine,
+    largest,
+)
+from edge_emotion.preprocess import Picture, open_scaled, preprocess, to_tensor
 from edge_emotion.runtimes import check_fits, check_runtime_name, open_runtime
 
+MAX_FACES = 32
+#: (width, height) in pixels that finding faces needs; a JPEG is decoded at twice that or more.
+FACE_VIEW = (480, 480)
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one picture. Plain Python values: JSON takes them as they are.
 
-    The label names an expression that is shown, not what a person feels.
-    """
-
-    label: str
-    score: float  # probability of the label, 0..1
-    probabilities: dict[str, float]  # label -> probability, sums to 1
-    uncertain: bool  # the score is under the card's threshold
+def _boxed(box: Box, scale_x: float, scale_y: float) -> Face:
+    """A user's box as a face, in pixels of the decoded picture."""
+    values = [float(v) for v in box]
+    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
+        raise UsageError(f"a box is [x, y, width, height] with an area, not {list(box)}")
+    x, y, w, h = values
+    scaled = (x * scale_x, y * scale_y, w * scale_x, h * scale_y)
+    return Face(scaled, 1.0, typical_landmarks(scaled))
 
 
 class Predictor:
@@ -47,6 +57,7 @@ class Predictor:
         *,
         threads: int | None = 1,
         runtime: str | None = None,
+        finder: Finder | None = None,
     ) -> None:
         """Load a model.
 
@@ -55,6 +66,8 @@ class Predictor:
             threads: of the engine, 1 to 256; None: its own choice. One is enough for networks this
                 small, and leaves the other cores to the program around.
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
+            finder: of faces, see `edge_emotion.faces.open_finder`; None: YuNet if it was fetched,
+                else dlib's if it is installed, looked for when it is first needed.
 
         Raises:
             ModelError: not a model, or damaged.
@@ -67,6 +80,7 @@ class Predictor:
         self.path: Path = artefact.path
         self.card: ModelCard = artefact.card
         self.recipe: str = artefact.recipe
+        self.finder = finder
         self._runtime = open_runtime(artefact.path, threads)
         check_fits(self._runtime, self.card.input, len(self.card.labels), self.path)
 
@@ -88,6 +102,79 @@ class Predictor:
             PictureError: not a picture, damaged, or too large.
         """
         return self.predict_tensors(preprocess(picture, self.card.input)[None])[0]
+
+    def predict_faces(
+        self,
+        picture: Picture,
+        *,
+        boxes: Sequence[Box] | None = None,
+        max_faces: int = MAX_FACES,
+    ) -> list[FacePrediction]:
+        """Find the faces in a picture and read each; all go through the model as one batch.
+
+        Args:
+            picture: see `predict`. A JPEG as path or bytes of more than 1,920 pixels is decoded at
+                a fraction of its size.
+            boxes: of faces, (x, y, width, height) in pixels of the upright original, about from
+                brow to chin; None: they are looked for.
+            max_faces: read at most so many, the largest; 1 or more.
+
+        Returns:
+            The faces from left to right; none is an empty list, and no error.
+
+        Raises:
+            PictureError: not a picture, damaged, or too large.
+            MissingExtraError: there is neither a detector nor dlib.
+            ModelError: the detector's file is not YuNet, or damaged.
+            UsageError: fewer than one face, or a box without an area.
+        """
+        if max_faces < 1:
+            raise UsageError(f"max_faces must be 1 or more, not {max_faces}")
+        image, (width, height) = open_scaled(picture, FACE_VIEW)
+        scale_x, scale_y = image.width / width, image.height / height
+        if boxes is not None:
+            found = [_boxed(box, scale_x, scale_y) for box in boxes]
+        else:
+            found = self._finder().find(image)
+        faces = largest(found, max_faces)
+        if not faces:
+            return []
+        spec = self.card.input
+        side = max(spec.height, spec.width)
+        batch = np.stack([
+            to_tensor(cut_square(image, face_square(f.landmarks, spec.face), side), spec)
+            for f in faces
+        ])  # fmt: skip
+        return [
+            FacePrediction(
+                (f.box[0] / scale_x, f.box[1] / scale_y, f.box[2] / scale_x, f.box[3] / scale_y),
+                None if boxes is not None else tuple(
+                    (x / scale_x, y / scale_y) for x, y in f.landmarks
+                ),
+                f.score,
+                prediction,
+            )
+            for f, prediction in zip(faces, self.predict_tensors(batch), strict=True)
+        ]  # fmt: skip
+
+    def predict_photo(
+        self,
+        picture: Picture,
+        *,
+        boxes: Sequence[Box] | None = None,
+        max_faces: int = MAX_FACES,
+    ) -> PhotoPrediction:
+        """Read a photograph by the faces in it; see `predict_faces` and `combine`."""
+        return combine(self.predict_faces(picture, boxes=boxes, max_faces=max_faces), self.card)
+
+    def _finder(self) -> Finder:
+        if self.finder is None:
+            self.finder = best_finder()
+        if self.finder is None:
+            raise MissingExtraError(
+                "finding faces needs edge-emotion fetch yunet (better), or it", "faces"
+            )
+        return self.finder
 
     @overload
     def predict_many(

@@ -62,8 +62,16 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
     Raises:
         PictureError: not a picture, damaged, truncated, empty, or of more than MAX_PIXELS pixels.
     """
+    return open_scaled(picture, at_least)[0]
+
+
+def open_scaled(
+    picture: Picture, at_least: tuple[int, int] | None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """`open_picture`, and the (width, height) of the upright original in pixels."""
     if isinstance(picture, np.ndarray):
-        return _from_array(picture)
+        image = _from_array(picture)
+        return image, image.size
     if not isinstance(picture, (str, Path, bytes, Image.Image)):
         raise PictureError(
             "a picture is a path, bytes, a PIL image or a uint8 array, "
@@ -75,7 +83,8 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
             # Pillow warns of oddities (bombs, palettes, EXIF) that are handled here or harmless.
             warnings.simplefilter("ignore")
             if isinstance(picture, Image.Image):
-                return _upright_rgb(picture, name)
+                upright = _upright_rgb(picture, name)
+                return upright, upright.size
             data = picture if isinstance(picture, bytes) else _read_file(Path(picture), name)
             if not data:
                 raise PictureError(f"{name}: the file is empty")
@@ -83,10 +92,14 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
                 if image.format == "EPS":  # pillow would run Ghostscript on it
                     raise PictureError(f"{name}: PostScript is a program, not a picture")
                 _check_size(image, name)
+                width, height = image.size
                 if at_least is not None and isinstance(image, ImageFile.ImageFile):
                     side = 2 * max(at_least)  # orientation may swap the sides
                     image.draft(image.mode, (side, side))
-                return _upright_rgb(image, name)
+                decoded = image.size
+                upright = _upright_rgb(image, name)
+                turned = upright.size != decoded
+                return upright, (height, width) if turned else (width, height)
     except PictureError:
         raise
     except UnidentifiedImageError as error:

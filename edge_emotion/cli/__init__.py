@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edge_emotion.cli import bench, doctor, export, inspect, predict, train
+from edge_emotion.cli import bench, crop, doctor, export, fetch, inspect, predict, train
 from edge_emotion.cli.terminal import complain
 from edge_emotion.errors import EdgeEmotionError, OutputError
 
@@ -74,8 +74,10 @@ def edge_emotion(
 
 
 app.command("predict")(predict.predict)
+app.command("fetch")(fetch.fetch)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
+app.command("crop")(crop.crop)
 app.command("train")(train.train)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)

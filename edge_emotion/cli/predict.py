@@ -8,23 +8,17 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_emotion.cli.reading import Faces, answer_row, make_reader, read_boxes
 from edge_emotion.cli.terminal import complain, progress
 from edge_emotion.errors import InputError, PictureError, UsageError
 
 if TYPE_CHECKING:
-    from edge_emotion import Prediction
-
-
-class Faces(StrEnum):
-    """How faces are found."""
-
-    OFF = "off"
+    from edge_emotion import PhotoPrediction
 
 
 def predict(
@@ -41,19 +35,35 @@ def predict(
     ] = None,
     threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
     faces: Annotated[
-        Faces, typer.Option(help="off: each picture is one face, cropped to it.")
-    ] = Faces.OFF,
+        Faces,
+        typer.Option(
+            help="auto: YuNet if it was fetched, else dlib's finder if it is installed, else off; "
+            "off: each picture is one face, cropped to it."
+        ),
+    ] = Faces.AUTO,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="YuNet's file.  [default: EDGE_EMOTION_DETECTOR, or what was fetched]"),
+    ] = None,
+    max_faces: Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")] = 32,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON with your own boxes instead: {"picture.jpg": [[x, y, width, height], ...]}.'
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     annotate: Annotated[
         Path | None,
-        typer.Option(help="Folder for copies with their label drawn on, NAME-annotated.jpg."),
+        typer.Option(help="Folder for copies with faces and labels drawn on, NAME-annotated.jpg."),
     ] = None,
 ) -> None:
     """Name the expression in pictures: one line a picture, in the order given.
 
-    A picture that cannot be read is reported in its place, the others are still processed, and the
-    exit code is 4.
+    The picture's answer is that of its faces, weighted by size and certainty; without a face there
+    is none, which is no error. A picture that cannot be read is reported in its place, the others
+    are still processed, and the exit code is 4.
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
@@ -61,10 +71,22 @@ def predict(
     from edge_emotion import Predictor
 
     predictor = Predictor(model, runtime=runtime, threads=threads)
+    read = make_reader(
+        predictor,
+        faces,
+        detector=detector,
+        max_faces=max_faces,
+        threads=threads,
+        boxes=read_boxes(boxes) if boxes else None,
+    )
     if hasattr(sys.stdout, "reconfigure"):  # file names need not be UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")
     writer = _Csv(predictor.labels) if as_csv else _JsonLines() if as_json else _Lines()
-    annotator = _Annotator(annotate) if annotate else None
+    annotator = None
+    if annotate:
+        from edge_emotion.cli.annotate import Annotator
+
+        annotator = Annotator(annotate, predictor.labels)
     failed = 0
     found: Any = _pictures(paths)
     if not sys.stdout.isatty() and "-" not in paths:
@@ -73,15 +95,15 @@ def predict(
         try:
             if isinstance(item, InputError):
                 raise item
-            prediction = predictor.predict(item)
+            photo = read(item)
         except InputError as error:
             failed += 1
             complain(str(error))
             writer.error(getattr(error, "path", str(item)), str(error))
             continue
-        writer.prediction(str(item), prediction)
+        writer.photo(str(item), photo)
         if annotator:
-            annotator.draw(item, prediction)
+            annotator.draw(item, photo)
     if failed:
         raise typer.Exit(InputError.exit_code)
 
@@ -135,27 +157,22 @@ def _expand(argument: str) -> Iterator[Path | _NothingFoundError]:
 class _Lines:
     """``path: label 0.97``; errors go to stderr alone."""
 
-    def prediction(self, path: str, prediction: Prediction) -> None:
-        doubt = " (uncertain)" if prediction.uncertain else ""
+    def photo(self, path: str, photo: PhotoPrediction) -> None:
         path = path if path.isprintable() else repr(path)  # one line, whatever the name holds
-        print(f"{path}: {prediction.label} {prediction.score:.2f}{doubt}", flush=True)
+        if photo.label is None:
+            print(f"{path}: no face", flush=True)
+            return
+        doubt = " (uncertain)" if photo.uncertain else ""
+        count = f", {len(photo.faces)} faces" if len(photo.faces) > 1 else ""
+        print(f"{path}: {photo.label} {photo.score:.2f}{doubt}{count}", flush=True)
 
     def error(self, path: str, error: str) -> None:
         """Stderr has it."""
 
 
 class _JsonLines:
-    def prediction(self, path: str, prediction: Prediction) -> None:
-        self._print(
-            {
-                "path": path,
-                "label": prediction.label,
-                "score": prediction.score,
-                "probabilities": prediction.probabilities,
-                "uncertain": prediction.uncertain,
-                "faces": [],
-            }
-        )
+    def photo(self, path: str, photo: PhotoPrediction) -> None:
+        self._print({"path": path, **answer_row(photo)})
 
     def error(self, path: str, error: str) -> None:
         self._print({"path": path, "error": error})
@@ -168,48 +185,20 @@ class _Csv:
     def __init__(self, labels: list[str]) -> None:
         self.labels = labels
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
-        self.writer.writerow(["path", "label", "score", "uncertain", *labels, "error"])
+        self.writer.writerow(["path", "label", "score", "uncertain", *labels, "faces", "error"])
 
-    def prediction(self, path: str, prediction: Prediction) -> None:
-        shares = [f"{prediction.probabilities[label]:.6f}" for label in self.labels]
-        uncertain = str(prediction.uncertain).lower()
-        score = f"{prediction.score:.6f}"
-        self.writer.writerow([path, prediction.label, score, uncertain, *shares, ""])
+    def photo(self, path: str, photo: PhotoPrediction) -> None:
+        if photo.score is None:
+            values = [""] * (1 + len(self.labels))
+        else:
+            shares = [photo.probabilities[label] for label in self.labels]
+            values = [f"{value:.6f}" for value in (photo.score, *shares)]
+        uncertain = str(photo.uncertain).lower()
+        faces = len(photo.faces)
+        label = photo.label or ""
+        self.writer.writerow([path, label, values[0], uncertain, *values[1:], faces, ""])
         sys.stdout.flush()
 
     def error(self, path: str, error: str) -> None:
-        self.writer.writerow([path, "", "", "", *("" for _ in self.labels), error])
+        self.writer.writerow([path, "", "", "", *("" for _ in self.labels), "", error])
         sys.stdout.flush()
-
-
-class _Annotator:
-    """Copies of pictures with a caption. Never writes over anything but its own kind of name."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.taken: set[str] = set()
-
-    def draw(self, path: Path, prediction: Prediction) -> None:
-        from PIL import ImageDraw, ImageFont
-
-        from edge_emotion.files import replacing
-        from edge_emotion.preprocess import open_picture
-
-        image = open_picture(path)
-        image.thumbnail((1600, 1600))
-        size = max(10, min(image.width, image.height) // 14)
-        font = ImageFont.load_default(size)
-        text = f"{prediction.label} {prediction.score:.0%}"
-        if prediction.uncertain:
-            text += " (uncertain)"
-        draw = ImageDraw.Draw(image)
-        draw.rectangle((0, image.height - 1.6 * size, image.width, image.height), fill="black")
-        middle = (image.width / 2, image.height - 0.8 * size)
-        draw.text(middle, text, fill="white", font=font, anchor="mm")
-        name, number = f"{path.stem}-annotated.jpg", 1
-        while name in self.taken:
-            number += 1
-            name = f"{path.stem}-annotated-{number}.jpg"
-        self.taken.add(name)
-        with replacing(self.folder / name) as temporary:
-            image.save(temporary, quality=92)

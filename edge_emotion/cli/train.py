@@ -15,8 +15,11 @@ from edge_emotion.cli.terminal import note, progress
 
 def train(
     data: Annotated[
-        Path,
-        typer.Argument(help="Folder of class folders, FER+ (folder or zip), or fer2013.csv."),
+        list[Path],
+        typer.Argument(
+            help="Folder of class folders, FER+ (folder or zip), or fer2013.csv. Several are "
+            "divided each by itself and trained on together; labels are those of the first."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Model folder to write.  [default: RUN/model]")
@@ -84,6 +87,13 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss.")
     ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression: pictures in whose paths it finds the same text stay on one "
+            "side of the split, such as person[0-9]+."
+        ),
+    ] = None,
     valid_fraction: Annotated[
         float | None, typer.Option(help="Where the publisher has no validation split.")
     ] = None,
@@ -95,11 +105,16 @@ def train(
     ] = None,
     flip: Annotated[bool | None, typer.Option(help="Augment: left and right.")] = None,
     rotation: Annotated[float | None, typer.Option(help="Augment: degrees.")] = None,
-    zoom: Annotated[float | None, typer.Option(help="Augment: share.")] = None,
+    zoom: Annotated[float | None, typer.Option(help="Augment: factor 1 + this.")] = None,
     shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
     shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
     brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,
     contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 +- this.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Augment: exponent 1 + this.")] = None,
+    blur: Annotated[float | None, typer.Option(help="Augment: share that is blurred.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Augment: highest deviation, share of the range.")
+    ] = None,
     erase: Annotated[float | None, typer.Option(help="Augment: probability.")] = None,
 ) -> None:
     """Train a Keras CNN on labelled pictures and write a model folder.
@@ -149,10 +164,10 @@ def train(
         print(f"{line}; {e.caveat}" if e.caveat else line)
     print(plan.out)
     note(f"predictions on held-out pictures: {plan.run / 'predictions.png'}")
-    note(f"next: edge-emotion export {plan.out} --calibration {data}")
+    note(f"next: edge-emotion export {plan.out} --calibration {data[0]}")
 
 
-def _command(data: Path) -> str:
+def _command(data: list[Path]) -> str:
     """The command as given, without folders that exist on this machine only."""
     words = []
     hidden = False
@@ -162,7 +177,7 @@ def _command(data: Path) -> str:
         elif hidden:
             hidden = False
         else:
-            words.append(data.name if Path(word) == data else word)
+            words.append(Path(word).name if Path(word) in data else word)
     return shlex.join(["edge-emotion", *words])
 
 

@@ -53,19 +53,21 @@ def _edge_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> ker
     """
     image = keras.Input(spec.shape, name=INPUT_NAME)
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(image)
-    for stage, filters in enumerate((16, 32, 64), 1):
-        filters = _scaled(filters, width)
-        x = _conv(x, filters, f"stage{stage}_in")
-        x = _residual(x, filters, f"stage{stage}_res")
-        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
-    x = _residual(x, _scaled(64, width), "stage4_res")
+    narrow, wide = _scaled(32, width), _scaled(64, width)
+    x = _conv(x, narrow, "stage1_in", strides=2)
+    x = _residual(x, narrow, "stage1_res")
+    x = layers.MaxPooling2D(2, name="stage1_pool")(x)
+    x = _conv(x, wide, "stage2_in")
+    x = _residual(x, wide, "stage2_res")
+    x = layers.MaxPooling2D(2, name="stage2_pool")(x)
+    x = _residual(x, wide, "stage3_res")
     x = layers.GlobalAveragePooling2D(name="gap")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(image, layers.Dense(labels, name=OUTPUT_NAME)(x), name="edge-cnn")
 
 
-def _conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+def _conv(x: keras.KerasTensor, filters: int, name: str, strides: int = 1) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 

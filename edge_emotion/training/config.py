@@ -39,17 +39,23 @@ class TrainConfig:
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
+    subject: str | None = (
+        None  # regular expression; same text in the path: on one side of the split
+    )
     valid_fraction: float = 0.15  # where the publisher has no validation split
     test_fraction: float = 0.15  # where the publisher has no test split
     coverage: float = 0.9  # share of validation pictures that are not "uncertain"
 
     flip: bool = True  # left and right
     rotation: float = 15.0  # degrees, either way
-    zoom: float = 0.15  # share of the side, either way
+    zoom: float = 0.15  # factor 1 + zoom, either way
     shift: float = 0.1  # share of the side, either way
     shear: float = 0.1  # tangent, either way
     brightness: float = 0.2  # share of the range, either way
     contrast: float = 0.3  # factor 1 +- contrast
+    gamma: float = 0.2  # exponent 1 + gamma, either way
+    blur: float = 0.2  # share of the pictures that are blurred, up to a binomial 5 x 5
+    noise: float = 0.02  # highest standard deviation, share of the range; half get none
     erase: float = 0.2  # probability that a rectangle is blotted out
 
     def __post_init__(self) -> None:
@@ -74,6 +80,9 @@ class TrainConfig:
             "shear": 0 <= self.shear <= 1,
             "brightness": 0 <= self.brightness <= 1,
             "contrast": 0 <= self.contrast <= 1,
+            "gamma": 0 <= self.gamma <= 4,
+            "blur": 0 <= self.blur <= 1,
+            "noise": 0 <= self.noise <= 1,
             "erase": 0 <= self.erase <= 1,
         }
         for name, good in checks.items():
@@ -97,6 +106,9 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
         "keep": "last",
         "brightness": 0.0,
         "contrast": 0.0,
+        "gamma": 0.0,
+        "blur": 0.0,
+        "noise": 0.0,
         "erase": 0.0,
     },
 }

@@ -8,9 +8,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
+from edge_emotion.card import FaceCrop
 from edge_emotion.errors import DataError
 from edge_emotion.preprocess import PICTURE_SUFFIXES
 from edge_emotion.training.fer import FolderTree, ZipTree, read_fer2013, read_ferplus
@@ -22,6 +26,21 @@ from edge_emotion.training.samples import (
     choose_labels,
     one_hot,
 )
+
+#: What `edge-emotion crop` writes beside the pictures.
+CROPS_NAME = "crops.json"
+
+
+@dataclass(frozen=True)
+class CropRecord:
+    """How the pictures of a folder were cut out of photographs."""
+
+    context: float  # side of the pictures / side of the face square in their middle
+    face: FaceCrop  # the square
+    finder: str
+    pictures: int
+    without_face: int  # photographs in which none was found
+
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
     "train": "train", "training": "train",
@@ -62,7 +81,20 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
             dataset = _read_class_folders(path, labels)
     if not dataset.samples:
         raise DataError(f"{path}: no pictures with the labels {', '.join(dataset.labels)}")
-    return dataset
+    context = _context(path)
+    samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
+    return replace(dataset, samples=samples)
+
+
+def _context(path: Path) -> float:
+    """How far the pictures of a folder reach beyond the face, if `edge-emotion crop` made it."""
+    file = path / CROPS_NAME
+    if not file.is_file():
+        return 1.0
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=CropRecord).context
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: damaged: {error}: make the folder again") from error
 
 
 def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:

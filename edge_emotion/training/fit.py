@@ -18,12 +18,12 @@ from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageE
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import get_architecture
+from edge_emotion.training.augment import augmentation
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.loading import LoadedPictures
 
 try:
     import keras
-    from keras import layers
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
@@ -38,28 +38,6 @@ class Fitted:
     logits_model: keras.Model
     history: History
     best_epoch: int  # counted from 1
-
-
-def augmentation(config: TrainConfig) -> keras.Sequential:
-    """The augmenting layers, active in training only. float32 pixels 0..255 in and out."""
-    steps: list[Any] = []
-    if config.flip:
-        steps.append(layers.RandomFlip("horizontal"))
-    if config.rotation:
-        steps.append(layers.RandomRotation(config.rotation / 360, fill_mode="reflect"))
-    if config.zoom:
-        steps.append(layers.RandomZoom(config.zoom, fill_mode="reflect"))
-    if config.shift:
-        steps.append(layers.RandomTranslation(config.shift, config.shift, fill_mode="reflect"))
-    if config.shear:
-        steps.append(layers.RandomShear(config.shear, config.shear, fill_mode="reflect"))
-    if config.brightness:
-        steps.append(layers.RandomBrightness(config.brightness))
-    if config.contrast:
-        steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
-    if config.erase:
-        steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
-    return keras.Sequential(steps, name="augmentation")
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -88,13 +66,18 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        pixels = self.loaded.pixels[chosen].astype(np.float32)
+        pixels = _with_surroundings(self.loaded)[chosen].astype(np.float32)
         targets = self.loaded.targets[chosen]
         return pixels, targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
         self._shuffle()
+
+
+def _with_surroundings(loaded: LoadedPictures) -> NDArray[np.uint8]:
+    """What augmented views are cut from; its middle is `loaded.pixels`."""
+    return loaded.pixels if loaded.surroundings is None else loaded.surroundings
 
 
 class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
@@ -229,7 +212,8 @@ def fit(
         history = _read_history(history_file)
         log(f"{folder}: {len(history)} epochs are done")
     if not _is_over(history, config):
-        model = _training_model(config, loaded.targets.shape[1], len(train))
+        source = _with_surroundings(loaded)
+        model = _training_model(config, source.shape[1:], loaded.targets.shape[1], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
             # The optimizer's state is among the weights.
@@ -237,7 +221,7 @@ def fit(
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
-                loaded.pixels[valid].astype(np.float32),
+                source[valid].astype(np.float32),
                 loaded.targets[valid],
                 loaded.targets[valid] @ weights,
             ),
@@ -273,12 +257,15 @@ def _load_weights(model: keras.Model, path: Path) -> None:
         raise InputError(f"{path}: missing or damaged: name another --run") from error
 
 
-def _training_model(config: TrainConfig, labels: int, pictures: int) -> keras.Model:
-    """The compiled network with augmentation before it."""
+def _training_model(
+    config: TrainConfig, source: tuple[int, ...], labels: int, pictures: int
+) -> keras.Model:
+    """The compiled network with augmentation before it; `source` is the shape of a picture."""
     network = build(config, labels)
-    image = keras.Input(network.input_shape[1:], name="augmented")
+    image = keras.Input(source, name="augmented")
     body = keras.Model(network.input, network.output, name="network")
-    model = keras.Model(image, body(augmentation(config)(image)))
+    height, width, _ = network.input_shape[1:]
+    model = keras.Model(image, body(augmentation(config, height, width)(image)))
     model.compile(
         _optimizer(config, math.ceil(pictures / config.batch_size)),
         keras.losses.CategoricalCrossentropy(

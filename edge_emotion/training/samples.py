@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,8 @@ class Sample:
     target: tuple[float, ...]  # probability of each label; sums to 1
     split: SplitName | None  # the publisher's, if there is one
     read: Callable[[], Picture]
+    dataset: str = ""  # name of the data set
+    context: float = 1.0  # side of the picture / side of the face square in its middle
 
     @property
     def label(self) -> int:
@@ -53,6 +55,57 @@ class Dataset:
     def has_split(self) -> bool:
         """Whether the publisher says which pictures are for testing."""
         return any(s.split == "test" for s in self.samples)
+
+
+def merge_datasets(datasets: Sequence[Dataset]) -> Dataset:
+    """Several data sets as one, with the labels of the first.
+
+    Labels are matched as in `choose_labels`; pictures with a label that the first data set does not
+    have are dropped and counted.
+
+    Raises:
+        UsageError: two data sets have one name, or share no label.
+    """
+    first = datasets[0]
+    if len(datasets) == 1:
+        return first
+    names = [d.name for d in datasets]
+    if len(set(names)) != len(names):
+        raise UsageError(f"two data sets have one name: {', '.join(names)}: rename a folder")
+    position = {canonical(label): i for i, label in enumerate(first.labels)}
+    samples: list[Sample] = []
+    dropped: Counter[str] = Counter()
+    for dataset in datasets:
+        columns = [position.get(canonical(label)) for label in dataset.labels]
+        if all(column is None for column in columns):
+            raise UsageError(
+                f"{dataset.name} has none of the labels {', '.join(first.labels)}, "
+                f"only {', '.join(dataset.labels)}"
+            )
+        dropped += dataset.dropped
+        for sample in dataset.samples:
+            target = [0.0] * len(first.labels)
+            for column, share in zip(columns, sample.target, strict=True):
+                if column is not None:
+                    target[column] += share
+            if columns[sample.label] is None:
+                dropped["a label that was not asked for"] += 1
+                continue
+            total = sum(target)
+            samples.append(replace(sample, target=tuple(share / total for share in target)))
+
+    def joined(values: Sequence[str]) -> str:
+        return "; ".join(f"{name}: {value}" for name, value in zip(names, values, strict=True))
+
+    return Dataset(
+        name=" and ".join(names),
+        layout=joined([d.layout for d in datasets]),
+        source=joined([d.source for d in datasets]),
+        licence=joined([d.licence for d in datasets]),
+        labels=first.labels,
+        samples=samples,
+        dropped=dropped,
+    )
 
 
 def canonical(label: str) -> str:

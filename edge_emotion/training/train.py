@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,12 @@ from edge_emotion.training.loading import (
     LoadedPictures,
     Splits,
     count_splits,
-    duplicate_groups,
-    fold_pictures,
     keep_labels,
     load_pictures,
-    split_pictures,
 )
 from edge_emotion.training.plots import draw_confusion, draw_curves, draw_predictions
-from edge_emotion.training.samples import Dataset, choose_labels
+from edge_emotion.training.samples import Dataset, choose_labels, merge_datasets
+from edge_emotion.training.splits import duplicate_groups, fold_pictures, split_pictures
 
 INTENDED_USE = (
     "Naming the expression that a face in a picture shows, on the device that took it, for people "
@@ -81,7 +79,7 @@ class Plan:
 
 
 def train_model(
-    data: Path,
+    data: Sequence[Path],
     config: TrainConfig,
     plan: Plan,
     *,
@@ -92,7 +90,8 @@ def train_model(
     """Train a network and write a model folder: model, card, README, curves, confusion.
 
     Args:
-        data: see `edge_emotion.training.data.read_dataset`.
+        data: one data set or more, see `edge_emotion.training.data.read_dataset`; the labels are
+            those of the first.
         config: hyper-parameters.
         plan: where to, and which protocol.
         progress: title -> wrapper of a loop.
@@ -121,7 +120,7 @@ def train_model(
 
 
 def _train(
-    data: Path,
+    data: Sequence[Path],
     config: TrainConfig,
     plan: Plan,
     cache: Path,
@@ -129,7 +128,10 @@ def _train(
     callbacks: Callable[[str], list[Any]],
     log: Callable[[str], None],
 ) -> ModelCard:
-    dataset = read_dataset(data, None if config.learn_all else config.labels)
+    wanted = None if config.learn_all else config.labels
+    dataset = merge_datasets(
+        [read_dataset(path, None if number else wanted) for number, path in enumerate(data)]
+    )
     chosen = choose_labels(dataset.labels, config.labels)
     outputs = [index for _, index in chosen]
     loaded, unreadable = load_pictures(
@@ -140,9 +142,9 @@ def _train(
         progress=progress(f"reading {dataset.name}"),
         warn=log,
     )
-    groups, alike = duplicate_groups(loaded)
+    groups, alike = duplicate_groups(loaded, subject=config.subject)
     parts, dropped, words = _divide(loaded, groups, config, plan)
-    _claim_run(config, plan, loaded, parts)
+    _claim_run(replace(config, labels=dataset.labels, learn_all=False), plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
         layout=dataset.layout,
@@ -193,7 +195,11 @@ def _check_run(plan: Plan) -> None:
 
 
 def _claim_run(config: TrainConfig, plan: Plan, loaded: LoadedPictures, parts: Splits) -> None:
-    """A run folder belongs to one configuration and the same pictures in the same split."""
+    """A run folder belongs to one configuration and the same pictures in the same split.
+
+    Which outputs are kept in the end is not part of it: one run may make a model of all labels and
+    one of some.
+    """
     digest = hashlib.sha256(loaded.hashes.tobytes())
     for name in SPLITS:
         digest.update(parts[name].tobytes() + b".")
@@ -282,24 +288,30 @@ def _measure(
     """Confidence from validation; figures of validation and test; the split to show."""
     confidence = Confidence()
     evaluations = []
-    logits = predict_logits(fitted.logits_model, loaded.pixels[parts["valid"]])
-    labels = loaded.labels[parts["valid"]]
+    logits = {
+        name: predict_logits(fitted.logits_model, loaded.pixels[parts[name]])
+        for name in ("valid", "test")
+        if len(parts[name])
+    }
     if not plan.validate_on_train:
-        confidence = fit_confidence(logits, labels, config.coverage, f"{dataset.name} validation")
-    for name in ("valid", "test"):
-        if not len(parts[name]):
-            continue
-        if name == "test":
-            logits = predict_logits(fitted.logits_model, loaded.pixels[parts["test"]])
-            labels = loaded.labels[parts["test"]]
-        on_train = plan.validate_on_train and name == "valid"
-        evaluations.append(
-            evaluate(
-                logits, labels, dataset.labels, temperature=confidence.temperature,
-                data=f"{dataset.name} {'train' if on_train else name}",
-                protocol="training-set" if on_train else "held-out",
-            )
+        confidence = fit_confidence(
+            logits["valid"], loaded.labels[parts["valid"]], config.coverage,
+            f"{dataset.name} validation",
         )  # fmt: skip
+    datasets = np.array(loaded.datasets)
+    for name, scores in logits.items():
+        on_train = plan.validate_on_train and name == "valid"
+        for source in dict.fromkeys(loaded.datasets):
+            own = datasets[parts[name]] == source
+            if own.any():
+                evaluations.append(
+                    evaluate(
+                        scores[own], loaded.labels[parts[name]][own], dataset.labels,
+                        temperature=confidence.temperature,
+                        data=f"{source} {'train' if on_train else name}",
+                        protocol="training-set" if on_train else "held-out",
+                    )
+                )  # fmt: skip
     return confidence, evaluations, "test" if len(parts["test"]) else "valid"
 
 

@@ -1,0 +1,105 @@
+"""Copies of pictures with faces and answers drawn on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from edge_emotion.files import replacing
+from edge_emotion.preprocess import open_picture
+
+if TYPE_CHECKING:
+    from edge_emotion import PhotoPrediction
+
+#: Okabe & Ito, "Color Universal Design" (2008): told apart with any colour vision. Labels take
+#: turns; the text says the same.
+PALETTE = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (213, 94, 0), (204, 121, 167), (220, 220, 220),
+)  # fmt: skip
+SMALLEST, LARGEST = 480, 1600  # longest side of a copy, pixels
+
+
+class Annotator:
+    """Never writes over anything but its own kind of name."""
+
+    def __init__(self, folder: Path, labels: list[str]) -> None:
+        self.folder = folder
+        self.colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
+        self.taken: set[str] = set()
+
+    def draw(self, path: Path, photo: PhotoPrediction) -> None:
+        """Write the annotated copy of one picture.
+
+        Raises:
+            PictureError: it cannot be read.
+            OutputError: the copy cannot be written.
+        """
+        original = open_picture(path)
+        image, scale = _resized(original)
+        draw = ImageDraw.Draw(image)
+        unit = max(2, max(image.size) // 300)  # width of a line, pixels
+        for face in photo.faces:
+            x, y, w, h = (v * scale for v in face.box)
+            colour = self.colours[face.prediction.label]
+            draw.rectangle(
+                (x - unit, y - unit, x + w + unit, y + h + unit), None, "black", 3 * unit
+            )
+            draw.rectangle((x, y, x + w, y + h), None, colour, unit)
+        for face in photo.faces:  # text last: no box hides it
+            x, y, w, _ = (v * scale for v in face.box)
+            p = face.prediction
+            size = min(max(12, round(w / 5)), max(12, max(image.size) // 24))
+            text = f"{p.label} {p.score:.0%}" + (" ?" if p.uncertain else "")
+            _label(draw, image.size, (x, y), text, size, self.colours[p.label])
+        if not photo.faces:
+            text = "no face found"
+            if photo.label is not None:
+                text = f"{photo.label} {photo.score:.0%}" + (" (uncertain)" * photo.uncertain)
+            size = max(14, min(image.size) // 16)
+            _label(draw, image.size, (0, image.height), text, size, (220, 220, 220))
+        with replacing(self.folder / self._name(path)) as temporary:
+            image.save(temporary, "JPEG", quality=92)
+
+    def _name(self, path: Path) -> str:
+        name, number = f"{path.stem}-annotated.jpg", 1
+        while name in self.taken:
+            number += 1
+            name = f"{path.stem}-annotated-{number}.jpg"
+        self.taken.add(name)
+        return name
+
+
+def _resized(image: Image.Image) -> tuple[Image.Image, float]:
+    """A copy on which text can be read, and its scale."""
+    longest = max(image.size)
+    scale = min(max(longest, SMALLEST), LARGEST) / longest
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    copy = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if min(size) < 64:  # room for a line of text beside a picture that is a line itself
+        wide = Image.new("RGB", (max(size[0], 240), max(size[1], 64)), "white")
+        wide.paste(copy)
+        return wide, scale
+    return copy.copy(), scale
+
+
+def _label(
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    corner: tuple[float, float],
+    text: str,
+    points: int,
+    colour: tuple[int, int, int],
+) -> None:
+    """Black text on a coloured ground, above `corner` if there is room, always inside."""
+    font = ImageFont.load_default(points)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    pad = points // 4
+    width, height = right - left + 2 * pad, bottom - top + 2 * pad
+    x = max(0.0, min(corner[0], size[0] - width))
+    y = max(0.0, min(corner[1] - height, size[1] - height))
+    light = colour if sum(colour) > 330 else tuple((c + 255) // 2 for c in colour)
+    draw.rectangle((x, y, x + width, y + height), light, "black")
+    draw.text((x + pad - left, y + pad - top), text, "black", font)

@@ -1,0 +1,124 @@
+"""How a command reads a picture: by its faces, by boxes that the user gives, or as one face."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.cli.terminal import note
+
+if TYPE_CHECKING:
+    from edge_emotion import PhotoPrediction, Predictor
+    from edge_emotion.faces import Box
+
+    Boxes = Mapping[str, list[Box]]
+
+
+class Faces(StrEnum):
+    """How faces are found."""
+
+    AUTO = "auto"
+    YUNET = "yunet"
+    HOG = "hog"
+    OFF = "off"
+
+
+def make_reader(
+    predictor: Predictor,
+    faces: Faces,
+    *,
+    detector: Path | None,
+    max_faces: int,
+    threads: int = 1,
+    boxes: Boxes | None = None,
+) -> Callable[[Path], PhotoPrediction]:
+    """What turns a path into an answer.
+
+    Args:
+        predictor: of the model.
+        faces: how they are found; ignored with `boxes`.
+        detector: YuNet's file, if the user named one.
+        max_faces: see `Predictor.predict_faces`.
+        threads: of the finder's engine.
+        boxes: path or name of a picture -> boxes of its faces.
+
+    Raises:
+        ModelError: YuNet's file is not there, damaged, or another file.
+        MissingExtraError: dlib is asked for and not installed.
+    """
+    from edge_emotion import PhotoPrediction
+    from edge_emotion.errors import PictureError
+    from edge_emotion.faces import best_finder, open_finder
+
+    def whole(path: Path) -> PhotoPrediction:
+        p = predictor.predict(path)
+        return PhotoPrediction(p.label, p.score, p.probabilities, p.uncertain, [])
+
+    def by_boxes(path: Path) -> PhotoPrediction:
+        assert boxes is not None
+        for key in (str(path), path.name):
+            if key in boxes:
+                return predictor.predict_photo(path, boxes=boxes[key], max_faces=max_faces)
+        raise PictureError(f"{path}: no boxes for it in the file of --boxes")
+
+    def by_faces(path: Path) -> PhotoPrediction:
+        return predictor.predict_photo(path, max_faces=max_faces)
+
+    if boxes is not None:
+        return by_boxes
+    if faces is Faces.OFF:
+        return whole
+    if faces is Faces.AUTO:
+        predictor.finder = best_finder(detector=detector, threads=threads)
+        if predictor.finder is None:
+            note(
+                "reading each picture as one face: to find faces, run edge-emotion fetch yunet, "
+                "or pip install 'edge-emotion[faces]'; --faces off says that this is meant"
+            )
+            return whole
+        if predictor.finder.name == "hog":
+            note("finding faces with dlib; edge-emotion fetch yunet gets a finder that sees more")
+    else:
+        predictor.finder = open_finder(faces.value, detector=detector, threads=threads)
+    return by_faces
+
+
+def read_boxes(path: Path) -> Boxes:
+    """Boxes of faces from a JSON file: {"picture": [[x, y, width, height], ...], ...}.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    import msgspec
+
+    from edge_emotion.errors import InputError
+
+    kind = dict[str, list[tuple[float, float, float, float]]]
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f'{path}: {reason}; --boxes takes {{"picture.jpg": [[x, y, width, height], ...]}}'
+        ) from error
+
+
+def answer_row(photo: PhotoPrediction) -> dict[str, Any]:
+    """The fields of an answer in JSON."""
+    return {
+        "label": photo.label,
+        "score": photo.score,
+        "probabilities": photo.probabilities,
+        "uncertain": photo.uncertain,
+        "faces": [
+            {
+                "box": [round(v, 1) for v in face.box],
+                "detection": face.detection,
+                **dataclasses.asdict(face.prediction),
+            }
+            for face in photo.faces
+        ],
+    }

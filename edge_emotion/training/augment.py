@@ -1,0 +1,130 @@
+"""Augmentation: what may happen to a picture before the network sees it, in training only.
+
+Layers of Keras where Keras has them. The view is one layer of our own, because rotation, zoom and
+shift by one resampling blur a picture of 48 pixels once, not four times, and because a view cut out
+of surroundings can look beyond the face, where Keras's layers mirror what they have.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from edge_emotion.errors import MissingExtraError
+from edge_emotion.training.config import TrainConfig
+
+try:
+    import keras
+    from keras import layers, ops
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+
+class RandomView(layers.Layer):  # type: ignore[misc]
+    """A random similarity and shear; then the middle of the picture.
+
+    float32 pixels (N, H, W, C) in, (N, height, width, C) out. Without training, the middle only.
+    """
+
+    def __init__(self, config: TrainConfig, height: int, width: int) -> None:
+        super().__init__(name="view")
+        self.config, self.height, self.width = config, height, width
+        self.seeds = keras.random.SeedGenerator(config.seed)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """See the class."""
+        if training:
+            images = ops.image.affine_transform(
+                images,
+                self._transforms(ops.shape(images)[0], images.shape[1], images.shape[2]),
+                interpolation="bilinear",
+                fill_mode="reflect",
+            )
+        top = (images.shape[1] - self.height) // 2
+        left = (images.shape[2] - self.width) // 2
+        return images[:, top : top + self.height, left : left + self.width]
+
+    def _transforms(self, count: Any, height: int, width: int) -> Any:
+        """Where each pixel of the result comes from: (N, 8), see `keras.ops.image`."""
+        config = self.config
+
+        def uniform(reach: float) -> Any:
+            return keras.random.uniform((count,), -reach, reach, seed=self.seeds)
+
+        turn = uniform(math.radians(config.rotation))
+        scale = ops.exp(uniform(math.log1p(config.zoom)))  # as often larger as smaller
+        shear = uniform(config.shear)
+        mirror = ops.sign(uniform(1.0)) if config.flip else ops.ones((count,))
+        cos, sin = scale * ops.cos(turn), scale * ops.sin(turn)
+        a, b = mirror * cos, shear * cos - sin
+        c, d = mirror * sin, shear * sin + cos
+        # About the middle of the picture, then shifted by a share of the network's input.
+        x, y = (width - 1) / 2, (height - 1) / 2
+        shift_x = uniform(config.shift * self.width)
+        shift_y = uniform(config.shift * self.height)
+        zero = ops.zeros((count,))
+        rows = [
+            a, b, x - a * x - b * y + shift_x,
+            c, d, y - c * x - d * y + shift_y,
+            zero, zero,
+        ]  # fmt: skip
+        return ops.stack(rows, axis=1)
+
+
+class RandomQuality(layers.Layer):  # type: ignore[misc]
+    """Gamma, blur and noise, each of random strength. float32 pixels 0..255 in and out."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(name="quality")
+        self.config = config
+        self.seeds = keras.random.SeedGenerator(config.seed + 1)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """See the class."""
+        if not training:
+            return images
+        config, shape = self.config, (ops.shape(images)[0], 1, 1, 1)
+
+        def uniform(low: float, high: float) -> Any:
+            return keras.random.uniform(shape, low, high, seed=self.seeds)
+
+        if config.gamma:
+            reach = math.log1p(config.gamma)
+            images = 255 * ops.power(
+                ops.clip(images / 255, 1e-4, 1.0), ops.exp(uniform(-reach, reach))
+            )
+        if config.blur:
+            binomial = np.array([1, 4, 6, 4, 1], np.float32) / 16
+            kernel = np.repeat(np.outer(binomial, binomial)[:, :, None, None], images.shape[3], 2)
+            blurred = ops.depthwise_conv(images, kernel, padding="same")
+            share = ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
+            images = images + share * (blurred - images)
+        if config.noise:
+            strength = 255 * config.noise * ops.maximum(uniform(-1.0, 1.0), 0.0)
+            images = images + strength * keras.random.normal(ops.shape(images), seed=self.seeds)
+        return ops.clip(images, 0.0, 255.0)
+
+
+def augmentation(config: TrainConfig, height: int, width: int) -> keras.Sequential:
+    """The augmenting layers, active in training only.
+
+    Args:
+        config: how much of each.
+        height: of the result, pixels.
+        width: of the result, pixels.
+
+    Returns:
+        float32 pixels 0..255 (N, H, W, C) in, (N, height, width, C) out.
+    """
+    steps: list[Any] = [RandomView(config, height, width)]
+    if config.brightness:
+        steps.append(layers.RandomBrightness(config.brightness))
+    if config.contrast:
+        steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
+    if config.gamma or config.blur or config.noise:
+        steps.append(RandomQuality(config))
+    if config.erase:
+        steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
+    return keras.Sequential(steps, name="augmentation")

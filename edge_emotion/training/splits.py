@@ -1,0 +1,203 @@
+"""An honest division of labelled pictures.
+
+Near-duplicates are found with a perceptual hash (pHash, Zauner 2010, from the imagehash library).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.errors import DataError
+from edge_emotion.training.loading import SPLITS, LoadedPictures, Splits
+
+#: pHash bits (of 256) by which two pictures may differ and still count as the same picture. Looked
+#: at by eye on FER+: ten of ten pairs drawn at 50 to 60 bits show one photograph, cropped or
+#: watermarked differently. Unrelated pictures differ in about 128 bits.
+NEAR_DUPLICATE_BITS = 60
+
+
+def near_pairs(
+    phashes: NDArray[np.uint64], bits: int = NEAR_DUPLICATE_BITS, chunk: int = 512
+) -> NDArray[np.int64]:
+    """Pairs (i, j), i < j, whose perceptual hashes differ in at most `bits` bits.
+
+    Every pair is compared: some seconds for 30,000 pictures, growing with the square.
+
+    Returns:
+        int64 of shape (pairs, 2).
+    """
+    found = []
+    for start in range(0, len(phashes), chunk):
+        block = phashes[start : start + chunk]
+        distance = np.zeros((len(block), len(phashes) - start), np.uint16)
+        for word in range(phashes.shape[1]):
+            distance += np.bitwise_count(block[:, word, None] ^ phashes[None, start:, word])
+        i, j = np.nonzero(distance <= bits)
+        upper = i < j
+        found.append(np.stack([i[upper], j[upper]], axis=1) + start)
+    return np.concatenate(found).astype(np.int64) if found else np.empty((0, 2), np.int64)
+
+
+def duplicate_groups(
+    loaded: LoadedPictures, bits: int = NEAR_DUPLICATE_BITS, subject: str | None = None
+) -> tuple[NDArray[np.int64], Counter[str]]:
+    """Number the groups of pictures that are the same, nearly so, or of one subject.
+
+    Args:
+        loaded: the pictures.
+        bits: see `near_pairs`.
+        subject: regular expression; pictures of one data set in whose keys it finds the same text
+            are of one subject. None: nothing is known of subjects.
+
+    Returns:
+        Group of each picture, int64 of shape (N,), and the pictures that share a group, by reason.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(loaded)
+    _, inverse, counts = np.unique(loaded.hashes, return_inverse=True, return_counts=True)
+    first = np.full(len(counts), -1, np.int64)
+    pairs = []
+    for i, h in enumerate(inverse):
+        if first[h] < 0:
+            first[h] = i
+        else:
+            pairs.append((first[h], i))
+    reasons = Counter({"pixel-identical": int((counts[inverse] > 1).sum())})
+    if subject is not None:
+        seen: dict[tuple[str, str], int] = {}
+        for i, (dataset, key) in enumerate(zip(loaded.datasets, loaded.keys, strict=True)):
+            if (found := re.search(subject, key)) is None:
+                continue
+            other = seen.setdefault((dataset, found.group()), i)
+            if other != i:
+                pairs.append((other, i))
+                reasons["of a subject seen before"] += 1
+    edges = np.array(pairs, np.int64).reshape(-1, 2)
+    if loaded.phashes is not None:
+        near = near_pairs(loaded.phashes, bits)
+        alike = np.zeros(n, bool)
+        alike[near.ravel()] = True
+        reasons["near-identical"] = int((alike & (counts[inverse] == 1)).sum())
+        edges = np.concatenate([edges, near])
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    _, groups = connected_components(graph, directed=False)
+    return groups.astype(np.int64), reasons
+
+
+def split_pictures(
+    loaded: LoadedPictures,
+    groups: NDArray[np.int64],
+    *,
+    seed: int,
+    valid_fraction: float,
+    test_fraction: float,
+) -> tuple[Splits, Counter[str], str]:
+    """Divide pictures into train, valid and test, no group on two sides.
+
+    A publisher's split is kept; what also lies in its test is taken out of train and valid, and
+    what lies in valid out of train. A part that the publisher does not have is cut from train.
+    Without a publisher's split the parts are stratified by label.
+
+    Args:
+        loaded: the pictures.
+        groups: from `duplicate_groups`.
+        seed: of the division.
+        valid_fraction: share for validation where the publisher has none, 0 < f < 0.5.
+        test_fraction: share for testing where the publisher has none, 0 <= f < 0.5.
+
+    Returns:
+        Indices of each split, what was dropped (reason -> pictures), and the split in words.
+
+    Raises:
+        DataError: too few pictures to divide.
+    """
+    publisher = np.array([s or "train" for s in loaded.splits])
+    parts: Splits = {name: np.flatnonzero(publisher == name) for name in SPLITS}
+    dropped = _drop_leaks(parts, groups)
+    datasets = np.array(loaded.datasets)
+    words = []
+    for dataset in dict.fromkeys(loaded.datasets):
+        own = np.flatnonzero(datasets == dataset)
+        where = f"{dataset}: " if len(set(loaded.datasets)) > 1 else ""
+        rest = 1.0
+        for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
+            if np.isin(own, parts[name]).any():
+                words.append(f"{where}{name}: the publisher's")
+            elif fraction > 0:
+                # Fractions are of everything: what validation takes of the rest is more if test
+                # came first.
+                left = np.intersect1d(own, parts["train"])
+                cut = _cut(loaded, groups, left, fraction / rest, seed)
+                parts["train"] = np.setdiff1d(parts["train"], cut)
+                parts[name] = np.union1d(parts[name], cut)
+                rest -= fraction
+                words.append(
+                    f"{where}{name}: {fraction:.0%}, stratified by label, duplicates kept together"
+                )
+    dropped += _drop_leaks(parts, groups)  # one data set may hold pictures of another
+    if not len(parts["train"]):
+        raise DataError("no picture is left to train on: all of them are in valid or test as well")
+    return parts, dropped, "; ".join(words)
+
+
+def _drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
+    """Take out of `parts` what is the same, or nearly the same, as a picture of a later part."""
+    dropped: Counter[str] = Counter()
+    for later, earlier in (("test", ("train", "valid")), ("valid", ("train",))):
+        for name in earlier:
+            leaked = np.isin(groups[parts[name]], groups[parts[later]])
+            if leaked.any():
+                dropped[f"in {name}, same or nearly the same as one in {later}"] += int(
+                    leaked.sum()
+                )
+                parts[name] = parts[name][~leaked]
+    return dropped
+
+
+def _cut(
+    loaded: LoadedPictures,
+    groups: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    share: float,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Some of the fewest folds that make up `share` to a hundredth."""
+    taken, folds = next(
+        (k, n)
+        for n in range(2, 101)
+        if (k := max(1, round(share * n))) < n and abs(k / n - share) <= 0.01
+    )
+    parts = fold_pictures(loaded, groups, indices, folds, seed)
+    return np.sort(np.concatenate(parts[:taken]))
+
+
+def fold_pictures(
+    loaded: LoadedPictures,
+    groups: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    folds: int,
+    seed: int,
+) -> list[NDArray[np.int64]]:
+    """Divide `indices` into stratified folds, no group in two of them.
+
+    Raises:
+        DataError: a label has fewer pictures than there are folds, duplicates counted once.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    different = np.unique(np.stack([groups[indices], loaded.labels[indices]]), axis=1)[1]
+    counts = np.bincount(different, minlength=loaded.targets.shape[1])
+    if counts.min() < folds:
+        raise DataError(
+            f"too few pictures to divide into {folds} parts: a label has only {counts.min()} "
+            "(duplicates counted once); add pictures, ask for fewer folds or larger fractions"
+        )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = splitter.split(indices, loaded.labels[indices], groups[indices])
+    return [np.sort(indices[test]) for _, test in parts]
