@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .schema import ArtefactResult, BenchReport, Timing
+from .schema import ArtefactResult, BenchReport, Share, Timing
 from .words import milliseconds, size
 
 
@@ -21,7 +21,8 @@ def tables(report: BenchReport) -> list[Table]:
     """Every table of a report; those without rows are left out."""
     found = [
         speed(report), picture(report), footprint(report), accuracy(report), agreement(report),
-        per_label(report), not_measured(report),
+        per_label(report), photographs(report), photo_steps(report), *photo_confusions(report),
+        not_measured(report),
     ]  # fmt: skip
     return [t for t in found if t.rows]
 
@@ -150,9 +151,78 @@ def per_label(report: BenchReport) -> Table:
     return Table(title, ["artefact", "label", "precision", "recall", "F1", "pictures"], rows)
 
 
+def photographs(report: BenchReport) -> Table:
+    """Photographs by face finder."""
+    photos = report.photos
+    if photos is None:
+        return Table("", [], [])
+    rows = [
+        [
+            r.finder, _share(r.found), _share(r.accuracy), _interval(r.accuracy),
+            "" if r.balanced_accuracy is None else f"{r.balanced_accuracy:.1%}",
+            _share(r.accuracy_with_face), _share(r.accuracy_certain),
+        ]
+        for r in photos.results
+        if r.status == "measured"
+    ]  # fmt: skip
+    header = ["faces", "with a face", "accuracy over all", "95 % interval", "balanced",
+              "where there is a face", "where not uncertain"]  # fmt: skip
+    title = f"Photographs: {photos.data}, {photos.samples} pictures, read by {photos.recipe}"
+    return Table(title, header, rows)
+
+
+def photo_steps(report: BenchReport) -> Table:
+    """Where the time from photograph to answer goes."""
+    if report.photos is None:
+        return Table("", [], [])
+    rows = [
+        [
+            r.finder, milliseconds(s.decode.p50), milliseconds(s.find.p50),
+            milliseconds(s.crop.p50), milliseconds(s.read.p50), milliseconds(s.total.p50),
+            milliseconds(s.total.p90),
+        ]
+        for r in report.photos.results
+        if (s := r.steps) is not None
+    ]  # fmt: skip
+    header = ["faces", "decode ms", "find ms", "crop ms", "read ms", "total p50 ms", "p90 ms"]
+    return Table(f"Photograph to answer, medians: {report.photos.timed}", header, rows)
+
+
+def photo_confusions(report: BenchReport) -> list[Table]:
+    """What each label's photographs were called, a table a finder."""
+    if report.photos is None:
+        return []
+    labels = report.model.labels
+    return [
+        Table(
+            f"Photographs with faces by {r.finder}: true label, and what was answered",
+            ["label", *labels, "no face"],
+            [[label, *map(str, row)] for label, row in zip(labels, r.confusion, strict=True)],
+        )
+        for r in report.photos.results
+        if r.status == "measured"
+    ]
+
+
+def _share(share: Share | None) -> str:
+    if share is None or not share.of:
+        return ""
+    return f"{share.count / share.of:.1%} ({share.count} of {share.of})"
+
+
+def _interval(share: Share | None) -> str:
+    return "" if share is None else "{:.1%} to {:.1%}".format(*share.interval)
+
+
 def not_measured(report: BenchReport) -> Table:
     """What was skipped or failed, and why."""
     rows = [[a.recipe, a.status, a.reason] for a in report.artefacts if a.status != "measured"]
+    if report.photos is not None:
+        rows += [
+            [f"faces by {r.finder}", r.status, r.reason]
+            for r in report.photos.results
+            if r.status != "measured"
+        ]
     return Table("Not measured", ["artefact", "", "reason"], rows)
 
 

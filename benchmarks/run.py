@@ -23,6 +23,7 @@ from .accuracy import (
     unlabelled_pictures,
 )
 from .budget import recommend
+from .photos import measure_photos
 from .schema import KERAS, ArtefactResult, BenchReport, Model, Settings
 from .subjects import Subject, Subjects, find_subjects, missing_file
 from .timing import PICTURE, Times, summarise, time_subjects
@@ -92,6 +93,8 @@ def run_benchmark(
     *,
     data: Path | None = None,
     include_training: bool = False,
+    photos: Path | None = None,
+    detector: Path | None = None,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -102,6 +105,8 @@ def run_benchmark(
         settings: see `make_settings`.
         data: labelled pictures; None: agreement only, on the model's own pictures.
         include_training: keep pictures that the model was trained on.
+        photos: class folders of photographs, read with each face finder that is there.
+        detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each picture that cannot be read.
 
@@ -141,6 +146,12 @@ def run_benchmark(
         raise next(iter(errors.values()))
     machine = read_machine()
     card = subjects.card
+    photo_report = None
+    if photos is not None:
+        photo_report = measure_photos(
+            photos, subjects.folder or present[0].path, card,
+            detector=detector, progress=progress, warn=warn,
+        )  # fmt: skip
     report = BenchReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment_name(machine),
@@ -161,6 +172,7 @@ def run_benchmark(
         ],
         recommended=None,
         verdict=[],
+        photos=photo_report,
     )  # fmt: skip
     report = replace(report, recommended=recommend(report))
     failures = [e for s in subjects.files if (e := errors.get(s.recipe)) and not _optional(s, e)]

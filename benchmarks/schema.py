@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from edge_emotion.card import Agreement, Evaluation, Protocol
+from edge_emotion.card import Agreement, Evaluation, Interval, Protocol
 from edge_emotion.errors import InputError
 from edge_emotion.machine import Conditions, Machine
 
@@ -137,6 +137,54 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A count, of how many, with its interval."""
+
+    count: int
+    of: int
+    interval: Interval  # 95 %, Wilson
+
+
+@dataclass(frozen=True)
+class PhotoSteps:
+    """From the bytes of a photograph to its answer, over photographs. Times in milliseconds."""
+
+    decode: Distribution  # JPEG bytes to upright RGB
+    find: Distribution  # RGB to faces
+    crop: Distribution  # faces to the uint8 tensor
+    read: Distribution  # tensor to probabilities
+    total: Distribution
+
+
+@dataclass(frozen=True)
+class FinderResult:
+    """Photographs read with one face finder."""
+
+    finder: str  # "yunet", "hog", or "off": each photograph as one face
+    status: Status
+    reason: str  # why it was skipped; empty if measured
+    found: Share | None = None  # photographs with a face
+    accuracy: Share | None = None  # over all photographs; without a face is wrong
+    accuracy_with_face: Share | None = None
+    accuracy_certain: Share | None = None  # over those whose answer is not uncertain
+    balanced_accuracy: float | None = None  # over all photographs, 0..1
+    confusion: list[list[int]] = field(default_factory=list)  # columns: labels, then no face
+    steps: PhotoSteps | None = None
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """Photographs, with each face finder that was there."""
+
+    data: str
+    samples: int
+    unreadable: int
+    recipe: str  # of the artefact that read the faces
+    timed: str  # what the steps were timed on, in words
+    results: list[FinderResult]
+
+
+@dataclass(frozen=True)
 class Settings:
     """How it was measured, and what counts as good enough."""
 
@@ -185,6 +233,7 @@ class BenchReport:
     artefacts: list[ArtefactResult]
     recommended: str | None  # recipe
     verdict: list[str]  # what the figures mean here, in sentences
+    photos: PhotoReport | None = None  # if photographs were given
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

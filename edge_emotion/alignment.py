@@ -68,9 +68,13 @@ def cut_square(image: Image.Image, square: Square, side: int) -> Image.Image:
     reach = square.side / 2 * (abs(cos) + abs(sin))
     scale = min(1.0, 2 * side / square.side)
     spare = 2 / scale
+    # A square beyond the picture sees the same repeated pixels however far away it is.
+    far = reach + spare + 1
+    middle_x = min(max(square.x, -far), image.width + far)
+    middle_y = min(max(square.y, -far), image.height + far)
     box = (
-        math.floor(square.x - reach - spare), math.floor(square.y - reach - spare),
-        math.ceil(square.x + reach + spare), math.ceil(square.y + reach + spare),
+        math.floor(middle_x - reach - spare), math.floor(middle_y - reach - spare),
+        math.ceil(middle_x + reach + spare), math.ceil(middle_y + reach + spare),
     )  # fmt: skip
     inside = (
         min(max(box[0], 0), image.width - 1), min(max(box[1], 0), image.height - 1),
@@ -81,7 +85,8 @@ def cut_square(image: Image.Image, square: Square, side: int) -> Image.Image:
     )  # fmt: skip
     size = tuple(max(1, round((inside[i + 2] - inside[i]) * scale)) for i in (0, 1))
     part = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, inside, reducing_gap=3.0)
-    scales = size[0] / (inside[2] - inside[0]), size[1] / (inside[3] - inside[1])
+    # Along a side of one pixel all is repeated: no scale is wrong, and the small one pads little.
+    scales = tuple(n / (inside[i + 2] - inside[i]) if n > 1 else scale for i, n in enumerate(size))
     pads = [
         (max(0, math.ceil((inside[i] - box[i]) * scales[i])),
          max(0, math.ceil((box[i + 2] - inside[i + 2]) * scales[i])))
@@ -93,8 +98,8 @@ def cut_square(image: Image.Image, square: Square, side: int) -> Image.Image:
     step = square.side / side
     # Pillow wants, for each pixel of the result, where it comes from.
     centre = (
-        (square.x - inside[0]) * scales[0] + pads[0][0],
-        (square.y - inside[1]) * scales[1] + pads[1][0],
+        (middle_x - inside[0]) * scales[0] + pads[0][0],
+        (middle_y - inside[1]) * scales[1] + pads[1][0],
     )
     ax, bx = cos * step * scales[0], -sin * step * scales[0]
     ay, by = sin * step * scales[1], cos * step * scales[1]

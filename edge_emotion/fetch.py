@@ -107,6 +107,7 @@ def _download(file: RemoteFile, part: Path, progress: Callable[[int, int], None]
     class OnlyHttps(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
             if not newurl.startswith("https://"):
+                fp.close()
                 raise urllib.error.URLError("redirected away from https")
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -114,29 +115,35 @@ def _download(file: RemoteFile, part: Path, progress: Callable[[int, int], None]
     request = urllib.request.Request(file.url, headers={"User-Agent": "edge-emotion"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-    unreachable = f"cannot fetch {file.url}: %s; go on by asking again, or put the file at " + str(
-        user_file(file)
-    )
+
+    def unreachable(reason: object) -> InputError:
+        return InputError(
+            f"cannot fetch {file.url}: {reason}; go on by asking again, or put the file at "
+            f"{user_file(file)}"
+        )
+
     try:
         answer = urllib.request.build_opener(OnlyHttps).open(request, timeout=30)
     except (urllib.error.URLError, TimeoutError, http.client.HTTPException, OSError) as error:
-        if isinstance(error, urllib.error.HTTPError) and error.code == 416:
-            part.unlink()  # what is there cannot be continued
-        raise InputError(unreachable % getattr(error, "reason", error)) from error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            if error.code == 416:
+                part.unlink()  # what is there cannot be continued
+        raise unreachable(getattr(error, "reason", error)) from error
     with answer, part.open("ab" if answer.status == 206 else "wb") as out:
         done = have if answer.status == 206 else 0
         while done <= file.size:
             try:
                 chunk = answer.read(min(65536, file.size + 1 - done))
             except (TimeoutError, http.client.HTTPException, OSError) as error:
-                raise InputError(unreachable % error) from error
+                raise unreachable(error) from error
             if not chunk:
                 break
             out.write(chunk)
             done += len(chunk)
             progress(done, file.size)
     if done < file.size:
-        raise InputError(unreachable % f"it broke off after {done} of {file.size} bytes")
+        raise unreachable(f"it broke off after {done} of {file.size} bytes")
     if done > file.size:
         with suppress(OSError):
             part.unlink()

@@ -10,6 +10,7 @@ from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.artefacts import open_artefact
@@ -24,7 +25,7 @@ from edge_emotion.photographs import (
     combine,
     largest,
 )
-from edge_emotion.preprocess import Picture, open_scaled, preprocess, to_tensor
+from edge_emotion.preprocess import MAX_PIXELS, Picture, open_scaled, preprocess, to_tensor
 from edge_emotion.runtimes import check_fits, check_runtime_name, open_runtime
 
 MAX_FACES = 32
@@ -32,12 +33,20 @@ MAX_FACES = 32
 FACE_VIEW = (480, 480)
 
 
+def is_box(box: Sequence[float]) -> bool:
+    """Whether these are x, y, width and height of an area, in pixels of any picture."""
+    return (
+        len(box) == 4
+        and all(math.isfinite(v) and abs(v) <= MAX_PIXELS for v in box)
+        and min(box[2:]) > 0
+    )
+
+
 def _boxed(box: Box, scale_x: float, scale_y: float) -> Face:
     """A user's box as a face, in pixels of the decoded picture."""
-    values = [float(v) for v in box]
-    if len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
+    if not is_box(box):
         raise UsageError(f"a box is [x, y, width, height] with an area, not {list(box)}")
-    x, y, w, h = values
+    x, y, w, h = (float(v) for v in box)
     scaled = (x * scale_x, y * scale_y, w * scale_x, h * scale_y)
     return Face(scaled, 1.0, typical_landmarks(scaled))
 
@@ -139,12 +148,7 @@ class Predictor:
         faces = largest(found, max_faces)
         if not faces:
             return []
-        spec = self.card.input
-        side = max(spec.height, spec.width)
-        batch = np.stack([
-            to_tensor(cut_square(image, face_square(f.landmarks, spec.face), side), spec)
-            for f in faces
-        ])  # fmt: skip
+        batch = self.face_tensors(image, faces)
         return [
             FacePrediction(
                 (f.box[0] / scale_x, f.box[1] / scale_y, f.box[2] / scale_x, f.box[3] / scale_y),
@@ -156,6 +160,25 @@ class Predictor:
             )
             for f, prediction in zip(faces, self.predict_tensors(batch), strict=True)
         ]  # fmt: skip
+
+    def face_tensors(self, image: Image.Image, faces: Sequence[Face]) -> NDArray[np.uint8]:
+        """Cut faces out of a picture as the model's input.
+
+        Args:
+            image: upright RGB.
+            faces: one or more, in pixels of `image`.
+
+        Returns:
+            uint8 pixels of shape (N, height, width, channels), for `predict_tensors`.
+        """
+        spec = self.card.input
+        side = max(spec.height, spec.width)
+        return np.stack(
+            [
+                to_tensor(cut_square(image, face_square(f.landmarks, spec.face), side), spec)
+                for f in faces
+            ]
+        )
 
     def predict_photo(
         self,

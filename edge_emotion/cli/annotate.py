@@ -12,6 +12,7 @@ from edge_emotion.preprocess import open_picture
 
 if TYPE_CHECKING:
     from edge_emotion import PhotoPrediction
+    from edge_emotion.faces import Box
 
 #: Okabe & Ito, "Color Universal Design" (2008): told apart with any colour vision. Labels take
 #: turns; the text says the same.
@@ -42,14 +43,14 @@ class Annotator:
         draw = ImageDraw.Draw(image)
         unit = max(2, max(image.size) // 300)  # width of a line, pixels
         for face in photo.faces:
-            x, y, w, h = (v * scale for v in face.box)
+            x, y, w, h = _near(face.box, scale, image.size)
             colour = self.colours[face.prediction.label]
             draw.rectangle(
                 (x - unit, y - unit, x + w + unit, y + h + unit), None, "black", 3 * unit
             )
             draw.rectangle((x, y, x + w, y + h), None, colour, unit)
         for face in photo.faces:  # text last: no box hides it
-            x, y, w, _ = (v * scale for v in face.box)
+            x, y, w, _ = _near(face.box, scale, image.size)
             p = face.prediction
             size = min(max(12, round(w / 5)), max(12, max(image.size) // 24))
             text = f"{p.label} {p.score:.0%}" + (" ?" if p.uncertain else "")
@@ -78,11 +79,22 @@ def _resized(image: Image.Image) -> tuple[Image.Image, float]:
     scale = min(max(longest, SMALLEST), LARGEST) / longest
     size = tuple(max(1, round(side * scale)) for side in image.size)
     copy = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    if min(size) < 64:  # room for a line of text beside a picture that is a line itself
+    if size[0] < 240 or size[1] < 64:  # room for a line of text beside a narrow picture
         wide = Image.new("RGB", (max(size[0], 240), max(size[1], 64)), "white")
         wide.paste(copy)
         return wide, scale
     return copy.copy(), scale
+
+
+def _near(box: Box, scale: float, size: tuple[int, int]) -> Box:
+    """A box in pixels of the copy, cut a little beyond its edge: pillow walks along far lines."""
+    edges = [
+        min(max(v * scale, -50.0), side + 50.0)
+        for v, side in zip(
+            (box[0], box[1], box[0] + box[2], box[1] + box[3]), (*size, *size), strict=True
+        )
+    ]
+    return edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]
 
 
 def _label(
@@ -93,13 +105,23 @@ def _label(
     points: int,
     colour: tuple[int, int, int],
 ) -> None:
-    """Black text on a coloured ground, above `corner` if there is room, always inside."""
-    font = ImageFont.load_default(points)
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    pad = points // 4
-    width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = max(0.0, min(corner[0], size[0] - width))
-    y = max(0.0, min(corner[1] - height, size[1] - height))
+    """Black text on a coloured ground, above `corner` if there is room, always inside.
+
+    Text that is too wide is made smaller, then cut.
+    """
+    while True:
+        font = ImageFont.load_default(points)
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        pad = points // 4
+        width, height = right - left + 2 * pad, bottom - top + 2 * pad
+        if width < size[0] and height < size[1]:
+            break
+        if points > 12:
+            points -= 2
+        else:
+            text = text.rstrip("…")[:-1] + "…"
+    x = max(0.0, min(corner[0], size[0] - 1 - width))
+    y = max(0.0, min(corner[1] - height, size[1] - 1 - height))
     light = colour if sum(colour) > 330 else tuple((c + 255) // 2 for c in colour)
     draw.rectangle((x, y, x + width, y + height), light, "black")
     draw.text((x + pad - left, y + pad - top), text, "black", font)

@@ -26,6 +26,16 @@ def bench(
             "[default: agreement only, on the model's own pictures]"
         ),
     ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Class folders of whole photographs: finds the faces, with each finder that is "
+            "there, and measures the pictures' answers."
+        ),
+    ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="YuNet's file, for --photos.  [default: as predict]")
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +102,8 @@ def bench(
         settings,
         data=data,
         include_training=include_training_pictures,
+        photos=photos,
+        detector=detector,
         progress=progress,
         warn=note,
     )

@@ -10,6 +10,7 @@ import typer
 #: Extra -> the packages that show that it is installed, and what it is for.
 EXTRAS = {
     "litert": (("ai-edge-litert",), "runs .tflite files"),
+    "faces": (("dlib-bin",), "finds faces until YuNet is fetched"),
     "export": (("tensorflow", "tf2onnx", "onnx", "scikit-learn"), "makes .onnx and .tflite files"),
     "train": (("keras", "tensorflow", "imagehash", "matplotlib"), "trains; runs .keras files"),
     "bench": (("scikit-learn", "matplotlib"), "measures accuracy, draws the report"),
@@ -30,6 +31,7 @@ def doctor(
           f"{machine['cores']} cores, {machine['os']}, Python {machine['python']}")  # fmt: skip
     print(f"int8       {' '.join(flags) if flags else 'the kernel does not say'}: {report['int8']}")
     print(f"models     {', '.join(report['models']) or 'none'}")
+    print(f"faces      {report['faces']}")
     for name, version in machine["packages"].items():
         print(f"package    {name} {version}")
     for extra in report["extras"]:
@@ -60,5 +62,22 @@ def _examine() -> dict[str, Any]:
         "machine": dataclasses.asdict(machine),
         "int8": words[machine.has_dot_product],
         "models": list(shipped_models()),
+        "faces": _faces(),
         "extras": extras,
     }
+
+
+def _faces() -> str:
+    """What finds faces here, in words."""
+    from edge_emotion.errors import EdgeEmotionError
+    from edge_emotion.faces import best_finder, detector_path
+
+    try:
+        finder = best_finder()
+    except EdgeEmotionError as error:
+        return str(error)
+    if finder is None:
+        return "no finder: edge-emotion fetch yunet, or pip install 'edge-emotion[faces]'"
+    if finder.name == "yunet":
+        return f"yunet, {detector_path()}"
+    return "hog, of dlib; edge-emotion fetch yunet gets a finder that sees more"

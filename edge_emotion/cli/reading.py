@@ -95,11 +95,17 @@ def read_boxes(path: Path) -> Boxes:
     import msgspec
 
     from edge_emotion.errors import InputError
+    from edge_emotion.predictor import is_box
 
     kind = dict[str, list[tuple[float, float, float, float]]]
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeError) as error:
+        boxes = msgspec.json.decode(path.read_bytes(), type=kind)
+        for name, own in boxes.items():
+            for box in own:
+                if not is_box(box):
+                    raise ValueError(f"{name}: {list(box)} is no box")
+        return boxes
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f'{path}: {reason}; --boxes takes {{"picture.jpg": [[x, y, width, height], ...]}}'

@@ -81,18 +81,19 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
             dataset = _read_class_folders(path, labels)
     if not dataset.samples:
         raise DataError(f"{path}: no pictures with the labels {', '.join(dataset.labels)}")
-    context = _context(path)
+    crops = _crops(path)
+    context = crops.context if crops else 1.0
     samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
-    return replace(dataset, samples=samples)
+    return replace(dataset, samples=samples, face=crops.face if crops else None)
 
 
-def _context(path: Path) -> float:
-    """How far the pictures of a folder reach beyond the face, if `edge-emotion crop` made it."""
+def _crops(path: Path) -> CropRecord | None:
+    """How the pictures of a folder were cut out, if `edge-emotion crop` made it."""
     file = path / CROPS_NAME
     if not file.is_file():
-        return 1.0
+        return None
     try:
-        return msgspec.json.decode(file.read_bytes(), type=CropRecord).context
+        return msgspec.json.decode(file.read_bytes(), type=CropRecord)
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: damaged: {error}: make the folder again") from error
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from edge_emotion.card import FaceCrop
 from edge_emotion.errors import UnknownNameError, UsageError
 from edge_emotion.preprocess import Picture
 
@@ -50,6 +51,7 @@ class Dataset:
     labels: list[str]
     samples: list[Sample]
     dropped: Counter[str] = field(default_factory=Counter)  # reason -> pictures
+    face: FaceCrop | None = None  # the square that was cut around faces, if it was
 
     @property
     def has_split(self) -> bool:
@@ -64,7 +66,7 @@ def merge_datasets(datasets: Sequence[Dataset]) -> Dataset:
     have are dropped and counted.
 
     Raises:
-        UsageError: two data sets have one name, or share no label.
+        UsageError: two data sets have one name, share no label, or were cut around faces otherwise.
     """
     first = datasets[0]
     if len(datasets) == 1:
@@ -72,6 +74,8 @@ def merge_datasets(datasets: Sequence[Dataset]) -> Dataset:
     names = [d.name for d in datasets]
     if len(set(names)) != len(names):
         raise UsageError(f"two data sets have one name: {', '.join(names)}: rename a folder")
+    if len({d.face for d in datasets} - {None}) > 1:
+        raise UsageError(f"{', '.join(names)}: cut out with other margins: crop them alike")
     position = {canonical(label): i for i, label in enumerate(first.labels)}
     samples: list[Sample] = []
     dropped: Counter[str] = Counter()
@@ -105,6 +109,7 @@ def merge_datasets(datasets: Sequence[Dataset]) -> Dataset:
         labels=first.labels,
         samples=samples,
         dropped=dropped,
+        face=next((d.face for d in datasets if d.face is not None), None),
     )
 
 

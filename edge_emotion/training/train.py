@@ -22,6 +22,7 @@ from edge_emotion.card import (
     Confidence,
     DataRecord,
     Evaluation,
+    FaceCrop,
     ModelCard,
     TrainingRecord,
 )
@@ -332,7 +333,7 @@ def _write(
     card = ModelCard(
         name=plan.name,
         labels=dataset.labels,
-        input=input_spec(config),
+        input=replace(input_spec(config), face=dataset.face or FaceCrop()),
         licence=plan.licence,
         intended_use=INTENDED_USE,
         out_of_scope=OUT_OF_SCOPE,

@@ -1,0 +1,111 @@
+"""How long candidate bodies of `edge-cnn` take in int8, before any of them is trained.
+
+    python -m edge_emotion.benchmarks.candidates
+
+Multiply-adds say little: 16 channels at full resolution keep an int8 engine waiting for memory.
+Weights are random; rounds are interleaved in one process, one thread. Extra: export.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from edge_emotion.quiet import quiet
+
+SIDE, LABELS = 48, 8
+ROUNDS, RUNS = 60, 30
+
+#: Name -> stages: "c32/2" is a 3 x 3 convolution to 32 channels with stride 2 ("k5" before the
+#: slash: 5 x 5), "r" a residual unit of one convolution, "rr" of two, "p" a max-pooling of 2.
+CANDIDATES = {
+    "first edge-cnn": "c16 r p c32 r p c64 r p r",
+    "edge-cnn": "c32/2 r p c64 r p r",
+    "strided, 5 x 5": "c24k5/2 r c48/2 r r c64/2 r",
+    "full-size stem": "c16 c32/2 r c64/2 r c64/2 r",
+    "deeper": "c32k5/2 r r c64/2 r r c64/2 r",
+    "two-layer units": "c32k5/2 rr c64/2 rr c96/2 r",
+    "late and wide": "c16k5/2 r c64/2 r r r c96/2 r",
+}
+
+
+def build(stages: str):  # type: ignore[no-untyped-def]
+    """A network of random weights from its stages."""
+    import keras
+    from keras import layers
+
+    def conv(x, filters, kernel=3, strides=1, relu=True):  # type: ignore[no-untyped-def]
+        x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        return layers.ReLU()(x) if relu else x
+
+    image = keras.Input((SIDE, SIDE, 1))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(image)
+    for stage in stages.split():
+        filters = x.shape[-1]
+        if stage == "p":
+            x = layers.MaxPooling2D(2)(x)
+        elif stage.startswith("r"):
+            y = conv(x, filters) if stage == "rr" else x
+            x = layers.ReLU()(layers.Add()([x, conv(y, filters, relu=False)]))
+        else:
+            size, _, strides = stage[1:].partition("/")
+            width, _, kernel = size.partition("k")
+            x = conv(x, int(width), int(kernel or 3), int(strides or 1))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(LABELS)(x))
+
+
+def main() -> None:
+    """Convert all, time all, print a table."""
+    with quiet():
+        import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter
+
+        from edge_emotion.training.architectures import multiply_adds
+
+        random = np.random.default_rng(0)
+        rows: list[tuple[str, float, int, int]] = []
+        runs: list[Callable[[], None]] = []
+        for name, stages in CANDIDATES.items():
+            model = build(stages)
+            converter = tf.lite.TFLiteConverter.from_keras_model(model)
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: (
+                [random.uniform(0, 255, (1, SIDE, SIDE, 1)).astype(np.float32)] for _ in range(8)
+            )
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+            data = converter.convert()
+            interpreter = Interpreter(model_content=data, num_threads=1)
+            interpreter.allocate_tensors()
+            runs.append(interpreter.invoke)
+            rows.append((name, multiply_adds(model) / 1e6, model.count_params(), len(data)))
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(ROUNDS):
+        for invoke, own in zip(runs, times, strict=True):
+            invoke()
+            start = time.perf_counter()
+            for _ in range(RUNS):
+                invoke()
+            own.append((time.perf_counter() - start) / RUNS * 1e3)
+    first = np.median(times[0])
+    table = Table()
+    for column in ("body", "stages", "M multiply-adds", "parameters", "kB", "ms", "of the first"):
+        table.add_column(column)
+    for (name, millions, parameters, size), own in zip(rows, times, strict=True):
+        median = float(np.median(own))
+        table.add_row(
+            name, CANDIDATES[name], f"{millions:.1f}", f"{parameters / 1e3:.0f} k",
+            f"{size / 1e3:.0f}", f"{median:.3f}", f"{median / first:.2f}",
+        )  # fmt: skip
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+if __name__ == "__main__":
+    main()

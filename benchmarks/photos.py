@@ -1,0 +1,199 @@
+"""Photographs as people have them: finding the faces, reading them, answering for the picture."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edge_emotion.card import ModelCard
+from edge_emotion.errors import DataError, EdgeEmotionError, InputError, MissingExtraError
+from edge_emotion.evaluation import wilson
+from edge_emotion.faces import FINDERS, Finder, open_finder
+from edge_emotion.photographs import PhotoPrediction, largest
+from edge_emotion.predictor import FACE_VIEW, MAX_FACES, Predictor
+from edge_emotion.preprocess import Picture, open_picture, open_scaled
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.samples import Dataset
+
+from .schema import FinderResult, PhotoReport, PhotoSteps, Share
+from .timing import distribution
+
+#: The row of figures without a finder: each photograph as one face.
+WHOLE = "off"
+#: Size into which a photograph is fitted before its steps are timed, and how many are timed.
+TIMED_SIZE = (640, 480)
+TIMED = 100
+TIMING_ROUNDS = 3
+
+Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
+
+
+def measure_photos(
+    folder: Path,
+    model: Path,
+    card: ModelCard,
+    *,
+    detector: Path | None = None,
+    progress: Wrap = lambda description: lambda items: items,
+    warn: Callable[[str], None] = lambda line: None,
+) -> PhotoReport:
+    """Read labelled photographs with each face finder that is there.
+
+    Args:
+        folder: class folders of photographs, see `read_dataset`.
+        model: folder or file.
+        card: of the model.
+        detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
+        progress: makes a wrapper for a loop, from what the loop does.
+        warn: told of each photograph that cannot be read, once.
+
+    Raises:
+        DataError: no photographs with the model's labels.
+        InputError: no photograph can be read.
+    """
+    dataset = read_dataset(folder, card.labels)
+    predictor = Predictor(model, threads=1)
+    results = []
+    unreadable: set[str] = set()
+    for name in (*FINDERS, WHOLE):
+        try:
+            finder = None if name == WHOLE else open_finder(name, detector=detector)
+        except (MissingExtraError, InputError) as error:
+            results.append(FinderResult(name, "skipped", _without_paths(error)))
+            continue
+        predictor.finder = finder
+        loop = progress(f"reading photographs, faces {name}")
+        answers = _answers(predictor, dataset, finder, loop, unreadable, warn)
+        results.append(_score(name, answers, dataset, card.labels))
+        if finder is not None:
+            loop = progress(f"timing photographs, faces {name}")
+            results[-1] = _with_steps(results[-1], predictor, finder, dataset, loop)
+    samples = len(dataset.samples) - len(unreadable)
+    return PhotoReport(
+        data=dataset.name,
+        samples=samples,
+        unreadable=len(unreadable),
+        recipe=predictor.recipe,
+        timed=f"{min(TIMED, samples)} photographs fitted into {TIMED_SIZE[0]} x {TIMED_SIZE[1]} "
+        f"pixels as JPEG of quality 90, {TIMING_ROUNDS} rounds, one thread",
+        results=results,
+    )
+
+
+def _without_paths(error: EdgeEmotionError) -> str:
+    """A report is published: it names no folder of the machine."""
+    return " ".join(Path(w).name if w.startswith("/") else w for w in str(error).split())
+
+
+def _answers(
+    predictor: Predictor,
+    dataset: Dataset,
+    finder: Finder | None,
+    loop: Callable[[Iterable[int]], Iterable[int]],
+    unreadable: set[str],
+    warn: Callable[[str], None],
+) -> dict[int, PhotoPrediction]:
+    """Index of each photograph that can be read -> its answer."""
+    answers = {}
+    for i in loop(range(len(dataset.samples))):
+        sample = dataset.samples[i]
+        try:
+            picture = sample.read()
+            if finder is not None:
+                answers[i] = predictor.predict_photo(picture)
+            else:
+                p = predictor.predict(picture)
+                answers[i] = PhotoPrediction(p.label, p.score, p.probabilities, p.uncertain, [])
+        except (InputError, OSError) as error:
+            if sample.key not in unreadable:
+                warn(f"left out: {error}")
+            unreadable.add(sample.key)
+    if not answers:
+        raise DataError(f"{dataset.name}: none of its photographs could be read")
+    return answers
+
+
+def _score(
+    name: str, answers: dict[int, PhotoPrediction], dataset: Dataset, labels: Sequence[str]
+) -> FinderResult:
+    confusion = np.zeros((len(labels), len(labels) + 1), int)
+    certain: list[bool] = []
+    for i, answer in answers.items():
+        truth = dataset.samples[i].label
+        given = len(labels) if answer.label is None else labels.index(answer.label)
+        confusion[truth, given] += 1
+        if not answer.uncertain:
+            certain.append(given == truth)
+    answered = confusion[:, :-1]
+    right = int(np.trace(answered))
+    present = confusion.sum(axis=1) > 0
+    with_face = answered.sum(axis=1)
+    return FinderResult(
+        finder=name,
+        status="measured",
+        reason="",
+        found=_share(int(with_face.sum()), int(confusion.sum())),
+        accuracy=_share(right, int(confusion.sum())),
+        accuracy_with_face=_share(right, int(with_face.sum())),
+        accuracy_certain=_share(sum(certain), len(certain)),
+        balanced_accuracy=float(
+            (np.diag(answered)[present] / confusion.sum(axis=1)[present]).mean()
+        ),
+        confusion=confusion.tolist(),
+    )
+
+
+def _share(count: int, of: int) -> Share:
+    return Share(count, of, wilson(count, of))
+
+
+def _with_steps(
+    result: FinderResult,
+    predictor: Predictor,
+    finder: Finder,
+    dataset: Dataset,
+    loop: Callable[[Iterable[int]], Iterable[int]],
+) -> FinderResult:
+    """The same steps as `Predictor.predict_faces`, with a clock between them."""
+    pictures = []
+    for sample in dataset.samples[:: max(1, len(dataset.samples) // TIMED)][:TIMED]:
+        try:
+            pictures.append(_fitted(sample.read()))
+        except (InputError, OSError):
+            continue
+    rounds = [
+        [_clock(picture, predictor, finder) for picture in pictures]
+        for _ in loop(range(TIMING_ROUNDS + 1))  # the first is warm-up
+    ]
+    columns = [
+        distribution([[row[step] for row in one] for one in rounds[1:]]) for step in range(5)
+    ]
+    return replace(result, steps=PhotoSteps(*columns))
+
+
+def _fitted(picture: Picture) -> bytes:
+    image = open_picture(picture)
+    image.thumbnail(TIMED_SIZE)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _clock(picture: bytes, predictor: Predictor, finder: Finder) -> tuple[float, ...]:
+    """Milliseconds of decode, find, crop, read, and of all."""
+    t0 = time.perf_counter_ns()
+    image, _ = open_scaled(picture, FACE_VIEW)
+    t1 = time.perf_counter_ns()
+    faces = largest(finder.find(image), MAX_FACES)
+    t2 = time.perf_counter_ns()
+    tensors = predictor.face_tensors(image, faces) if faces else None
+    t3 = time.perf_counter_ns()
+    if tensors is not None:
+        predictor.predict_tensors(tensors)
+    t4 = time.perf_counter_ns()
+    return tuple((b - a) / 1e6 for a, b in ((t0, t1), (t1, t2), (t2, t3), (t3, t4), (t0, t4)))

@@ -1,0 +1,136 @@
+"""Photographs with a finder that knows which have a face; the network reads shades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from edge_emotion.benchmarks import photos
+from edge_emotion.benchmarks.schema import BenchReport, FinderResult, PhotoReport
+from edge_emotion.card import ModelCard
+from edge_emotion.cli import app
+from edge_emotion.errors import DataError, MissingExtraError
+from edge_emotion.faces import Face, typical_landmarks
+from tests import tiny
+
+LABELS = list(tiny.SHADES.values())
+
+
+class NarrowPicturesHaveAFace:
+    name = "yunet"
+
+    def find(self, image: Image.Image) -> list[Face]:
+        if image.width > 60:
+            return []
+        box = (0.0, 0.0, float(image.width), float(image.height))
+        return [Face(box, 0.9, typical_landmarks(box))]
+
+
+@pytest.fixture(autouse=True)
+def finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_finder(name: str, *, detector: Path | None = None) -> NarrowPicturesHaveAFace:
+        if name == "hog":
+            raise MissingExtraError("the face finder hog", "faces")
+        return NarrowPicturesHaveAFace()
+
+    monkeypatch.setattr(photos, "open_finder", open_finder)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Of each label a picture with a face and one without; one with a face that lies."""
+    root = tmp_path / "scenes"
+    for shade, label in tiny.SHADES.items():
+        (root / label).mkdir(parents=True)
+        for width in (48, 96):
+            Image.new("RGB", (width, 48), (shade,) * 3).save(root / label / f"{width}.png")
+    liar, truth = list(tiny.SHADES.items())[:2]
+    Image.new("RGB", (40, 40), (liar[0],) * 3).save(root / truth[1] / "lie.png")
+    (root / truth[1] / "broken.png").write_bytes(b"no picture")
+    return root
+
+
+def measure(scenes: Path, folder: Path) -> PhotoReport:
+    return photos.measure_photos(scenes, folder, ModelCard.read(folder))
+
+
+def by_finder(report: PhotoReport, finder: str) -> FinderResult:
+    return next(r for r in report.results if r.finder == finder)
+
+
+def test_counts_with_and_without_a_face(scenes: Path, folder: Path) -> None:
+    report = measure(scenes, folder)
+    assert (report.samples, report.unreadable) == (7, 1)
+    found = by_finder(report, "yunet")
+    assert found.found is not None
+    assert found.accuracy is not None
+    assert found.accuracy_with_face is not None
+    assert (found.found.count, found.found.of) == (4, 7)
+    assert (found.accuracy.count, found.accuracy.of) == (3, 7)
+    assert (found.accuracy_with_face.count, found.accuracy_with_face.of) == (3, 4)
+    # One of each label is answered and one is not; the lie is in the column of what it shows.
+    labels = ModelCard.read(folder).labels
+    liar, truth = list(tiny.SHADES.values())[:2]
+    expected = [[int(i == j) for j in range(3)] + [1] for i in range(3)]
+    expected[labels.index(truth)][labels.index(liar)] += 1
+    assert found.confusion == expected
+
+
+def test_balanced_accuracy_is_the_mean_over_labels(scenes: Path, folder: Path) -> None:
+    found = by_finder(measure(scenes, folder), "yunet")
+    assert found.balanced_accuracy == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_steps_are_timed_and_add_up(scenes: Path, folder: Path) -> None:
+    steps = by_finder(measure(scenes, folder), "yunet").steps
+    assert steps is not None
+    assert steps.total.runs == 7 * photos.TIMING_ROUNDS
+    parts = sum(d.mean for d in (steps.decode, steps.find, steps.crop, steps.read))
+    assert parts == pytest.approx(steps.total.mean, rel=0.01, abs=0.001)
+
+
+def test_a_finder_that_is_not_there_is_named(scenes: Path, folder: Path) -> None:
+    hog = by_finder(measure(scenes, folder), "hog")
+    assert hog.status == "skipped"
+    assert "pip install 'edge-emotion[faces]'" in hog.reason
+
+
+def test_without_a_finder_each_picture_is_one_face(scenes: Path, folder: Path) -> None:
+    whole = by_finder(measure(scenes, folder), "off")
+    assert whole.found is not None
+    assert whole.accuracy is not None
+    assert whole.found.count == 7
+    assert whole.accuracy.count == 6
+    assert whole.steps is None
+
+
+def test_nothing_readable_is_said(folder: Path, tmp_path: Path) -> None:
+    for label in LABELS:
+        path = tmp_path / "broken" / label / "a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of its photographs"):
+        measure(tmp_path / "broken", folder)
+
+
+def test_the_command_writes_them_into_table_json_and_html(
+    scenes: Path, folder: Path, tmp_path: Path
+) -> None:
+    json, html = tmp_path / "r.json", tmp_path / "r.html"
+    command = ["bench", str(folder), "--quick", "--rounds", "1", "--runs", "5", "--threads", "1"]
+    command += ["--photos", str(scenes), "--json", str(json), "--html", str(html)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "42.9% (3 of 7)" in result.stdout
+    assert "75.0% (3 of 4)" in result.stdout
+    assert "no face" in result.stdout
+    assert "faces by hog" in result.stdout
+    assert result.stderr.count("broken.png") == 1
+    report = BenchReport.read(json)
+    assert report.photos is not None
+    assert report.photos.samples == 7
+    assert "Photograph to answer" in html.read_text("utf-8")
+    assert str(tmp_path) not in json.read_text("utf-8")
