@@ -35,6 +35,8 @@ def model_readme(card: ModelCard) -> str:
         f"Reads {', '.join(card.labels)} from a picture of one face. Input: uint8 NHWC, "
         f"{spec.height} x {spec.width}, {colour}, {spec.resize} resize. Output: logits. "
         f"{training.parameters:,} parameters, {training.multiply_adds / 1e6:.1f} M multiply-adds.",
+        f"A face in a photograph is cut out as a level square, {spec.face.margin:g} times the "
+        f"distance of the eyes wide, its centre {spec.face.drop:g} of the way from eyes to mouth.",
         "## Intended use",
         card.intended_use,
         "## Out of scope",

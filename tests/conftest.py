@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests import tiny
+from edge_emotion import faces, fetch
+from tests import patches, tiny
 
 # The same examples in every run, so that a red build is of the change and not of the dice.
 # HYPOTHESIS_PROFILE=dice throws them anew.
@@ -30,3 +34,29 @@ def shared_data() -> Path:
 def model_folder(tmp_path: Path) -> Path:
     """A model folder with a card and one export, `onnx-int8`; see `tests.tiny`."""
     return tiny.write_model_folder(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty data folder for the user, so that no test finds, or writes, a real detector."""
+    folder = tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        patch.delenv(fetch.DETECTOR_VARIABLE, raising=False)
+        yield folder
+
+
+@pytest.fixture
+def tiny_yunet(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stub detector, in the place and with the checksum of the real one."""
+    data = patches.FILE.read_bytes()
+    stub = replace(fetch.YUNET, sha256=sha256(data).hexdigest(), size=len(data))
+    monkeypatch.setattr(faces, "YUNET", stub)
+    monkeypatch.setenv(fetch.DETECTOR_VARIABLE, str(patches.FILE))
+    return patches.FILE
+
+
+@pytest.fixture(scope="session")
+def real_yunet(shared_data: Path) -> Path:
+    """YuNet's own file."""
+    return shared_data / "detectors" / fetch.YUNET.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 LABELS = ("angry", "happy", "sad")
 
@@ -50,3 +50,33 @@ def write_class_folders(root: Path, per_label: int, first_seed: int = 0) -> Path
         for i in range(per_label):
             draw_face(label, first_seed + i).save(folder / f"{i:03d}.png")
     return root
+
+
+#: Landmarks of `draw_portrait` in shares of its side: eyes, nose, corners of the mouth.
+PORTRAIT = ((0.39, 0.44), (0.61, 0.44), (0.5, 0.6), (0.405, 0.7), (0.595, 0.7))
+
+
+def draw_portrait(size: int = 240, ground: int = 120) -> Image.Image:
+    """A shaded face seen from the front, so much a face that real finders find it."""
+    image = Image.new("L", (size, size), ground)
+    draw = ImageDraw.Draw(image)
+    unit = size / 100
+
+    def ellipse(x: float, y: float, rx: float, ry: float, shade: int) -> None:
+        draw.ellipse([v * unit for v in (x - rx, y - ry, x + rx, y + ry)], fill=shade)
+
+    def line(points: list[tuple[float, float]], shade: int, width: float) -> None:
+        draw.line([(x * unit, y * unit) for x, y in points], shade, max(1, round(width * unit)))
+
+    ellipse(50, 50, 30, 38, 50)  # hair
+    ellipse(50, 54, 25, 33, 200)
+    for side in (-1, 1):
+        ellipse(50 + side * 11, 44, 7, 3.6, 150)
+        ellipse(50 + side * 11, 44, 5.5, 2.6, 235)
+        ellipse(50 + side * 11, 44, 2.6, 2.6, 40)
+        line([(50 + side * 5, 38), (50 + side * 11, 35.5), (50 + side * 18, 38)], 60, 2.2)
+        ellipse(50 + side * 2.8, 59.5, 1.4, 0.9, 80)
+    line([(48, 46), (46.5, 58), (50, 60), (53.5, 58)], 140, 1.2)
+    ellipse(50, 70, 9.5, 3.0, 120)
+    line([(40.5, 70), (59.5, 70)], 60, 1)
+    return image.filter(ImageFilter.GaussianBlur(0.9 * unit)).convert("RGB")

@@ -33,7 +33,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def predict(model: Path, *arguments: str | Path, stdin: str | None = None) -> Result:
-    return run("predict", "--model", model, *arguments, stdin=stdin)
+    """Without a finder: what faces add is in test_photographs."""
+    return run("predict", "--model", model, "--faces", "off", *arguments, stdin=stdin)
 
 
 def test_a_line_a_picture_in_the_order_given(model_folder: Path, pictures: Path) -> None:
@@ -53,7 +54,7 @@ def test_folders_globs_and_stdin_find_the_same_pictures(model_folder: Path, pict
 
 def test_json_has_the_documented_fields(model_folder: Path, pictures: Path) -> None:
     missing = pictures / "missing.png"
-    result = predict(model_folder, "--faces", "off", "--json", pictures / "a.png", missing)
+    result = predict(model_folder, "--json", pictures / "a.png", missing)
     assert result.exit_code == 4
     good, bad = (json.loads(line) for line in result.stdout.splitlines())
     assert list(good) == ["path", "label", "score", "probabilities", "uncertain", "faces"]
@@ -69,9 +70,10 @@ def test_csv_has_a_column_a_label(model_folder: Path, pictures: Path) -> None:
     assert result.exit_code == 4
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == 3
-    labels = [
-        name for name in rows[0] if name not in ("path", "label", "score", "uncertain", "error")
-    ]
+    assert list(rows[0]) == [
+        "path", "label", "score", "uncertain", "angry", "happy", "sad", "faces", "error",
+    ]  # fmt: skip
+    labels = ["angry", "happy", "sad"]
     whole, damaged = rows[0], rows[1]
     assert sum(float(whole[label]) for label in labels) == pytest.approx(1, abs=1e-4)
     assert damaged["path"].endswith("damaged.png")
@@ -135,7 +137,7 @@ def test_a_missing_extra_is_the_pip_command(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full: a full disk is not tried")
 def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path) -> None:
     command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
-               "--model", str(model_folder), str(pictures)]  # fmt: skip
+               "--model", str(model_folder), "--faces", "off", str(pictures)]  # fmt: skip
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 5
@@ -146,7 +148,7 @@ def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path
 
 def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
-               "--model", str(model_folder), "-"]  # fmt: skip
+               "--model", str(model_folder), "--faces", "off", "-"]  # fmt: skip
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -179,9 +181,23 @@ def test_inspect_shows_the_card_of_a_single_file(model_folder: Path) -> None:
 
 def test_doctor_tells_how_to_get_what_is_missing() -> None:
     report = json.loads(run("doctor", "--json").stdout)
-    assert {extra["name"] for extra in report["extras"]} == {"litert", "export", "train", "bench"}
+    names = {extra["name"] for extra in report["extras"]}
+    assert names == {"litert", "faces", "export", "train", "bench"}
+    assert "edge-emotion fetch yunet" in report["faces"]
     for extra in report["extras"]:
         assert extra["get"] == f"pip install 'edge-emotion[{extra['name']}]'"
     text = run("doctor").stdout
     assert report["machine"]["python"] in text
     assert "edge-cnn" in text
+    assert report["faces"] in text
+
+
+def test_doctor_tells_what_finds_faces(tiny_yunet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(run("doctor", "--json").stdout)["faces"] == f"yunet, {tiny_yunet}"
+    monkeypatch.setenv("EDGE_EMOTION_DETECTOR", str(tiny_yunet.with_name("tiny.onnx")))
+    damaged = run("doctor", "--json")
+    assert damaged.exit_code == 0
+    assert "tiny.onnx: damaged" in json.loads(damaged.stdout)["faces"]
+    monkeypatch.delenv("EDGE_EMOTION_DETECTOR")
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    assert json.loads(run("doctor", "--json").stdout)["faces"].startswith("no finder")

@@ -13,15 +13,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageEnhance
 
 from edge_emotion import InputSpec, MissingExtraError
-from edge_emotion.training.loading import (
-    NEAR_DUPLICATE_BITS,
-    LoadedPictures,
-    duplicate_groups,
-    load_pictures,
-    near_pairs,
-    pixel_hash,
-)
+from edge_emotion.training.loading import LoadedPictures, load_pictures, pixel_hash
 from edge_emotion.training.samples import Dataset, Sample
+from edge_emotion.training.splits import NEAR_DUPLICATE_BITS, duplicate_groups, near_pairs
 
 pytest.importorskip("imagehash", reason="needs the extra train")
 SPEC = InputSpec(16, 16, 1)

@@ -6,14 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from edge_emotion import ModelCard, Predictor
+from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor
 from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
-from edge_emotion.training.data import read_dataset
+from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import load_pictures
 
 from .generated import LABELS, draw_face, write_class_folders
@@ -181,6 +182,37 @@ def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) ->
     test = card.evaluations[-1]
     assert test.samples == sum(card.data.splits[-1].per_label[label] for label in ("sad", "happy"))
     assert np.array(test.confusion).shape == (2, 2)
+
+
+def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Path) -> None:
+    """Whole pictures beside crops with surroundings; the same number is the same person."""
+    crops = write_class_folders(tmp_path / "crops", 40, first_seed=7000)
+    square = FaceCrop(margin=2.2, drop=0.3)
+    record = CropRecord(1.5, square, "yunet", 120, 0)
+    (crops / CROPS_NAME).write_bytes(msgspec.json.encode(record))
+    result = run(
+        "train", faces, crops, "--run", tmp_path / "r", "--subject", r"/\d+", "--size", "16",
+        "--width", "0.25", "--epochs", "1",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    card = ModelCard.read(tmp_path / "r" / "model")
+    assert card.input == InputSpec(16, 16, 1, face=square)  # what prediction cuts out as well
+    assert card.data.name == "faces and crops"
+    assert card.data.grouped["of a subject seen before"] == 2 * 60 + 2 * 40
+    left = sum(split.pictures for split in card.data.splits)
+    leaked = sum(card.data.dropped.values())  # two drawings may be near each other by chance
+    assert left + leaked == 180 + 120
+    assert leaked % 3 == 0
+    assert leaked < 15
+    measured = {e.data: e.samples for e in card.evaluations}
+    assert list(measured) == ["faces valid", "crops valid", "faces test", "crops test"]
+    assert all(samples % 3 == 0 for samples in measured.values())  # nobody is torn apart
+    assert len(result.stdout.splitlines()) == 5
+    with np.load(tmp_path / "r" / "model" / CALIBRATION_NAME) as file:
+        assert file["calibration"].shape[1:] == (16, 16, 1)
+    wrong = run("train", faces, "--run", tmp_path / "w", "--subject", "person(")
+    assert wrong.exit_code == 2
+    assert "is no regular expression" in wrong.stderr
 
 
 def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import edge_emotion
-from tests import tiny
+from tests import patches, tiny
 
 PACKAGE = Path(edge_emotion.__file__).parent
 HEAVY = (
     "tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "ai_edge_litert",
-    "imagehash", "pandas",
+    "imagehash", "pandas", "dlib",
 )  # fmt: skip
 
 HELP = """
@@ -30,6 +30,19 @@ from edge_emotion import Predictor
 labels = [p.label for p in Predictor(sys.argv[1]).predict_many(sys.argv[2:])]
 assert labels == ["happy"], labels
 """
+FIND = """
+import contextlib, dataclasses, hashlib, io, json, pathlib
+from edge_emotion import faces
+data = pathlib.Path(sys.argv[1]).read_bytes()
+faces.YUNET = dataclasses.replace(
+    faces.YUNET, sha256=hashlib.sha256(data).hexdigest(), size=len(data)
+)
+sys.argv = ["edge-emotion", "predict", "--json", "--faces", "auto", "--detector", *sys.argv[1:]]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as answers:
+    from edge_emotion.cli import main
+    main()
+assert len(json.loads(answers.getvalue())["faces"]) == 1, answers.getvalue()
+"""
 REPORT = "\nprint(*sorted({name.split('.')[0] for name in sys.modules}))"
 
 
@@ -43,7 +56,7 @@ def loaded(code: str, *arguments: str) -> set[str]:
 def test_import_loads_nothing_heavy():
     modules = loaded("import edge_emotion")
     assert {"numpy", "PIL"} <= modules
-    assert not modules & {*HEAVY, "onnxruntime", "typer", "rich"}
+    assert not modules & {*HEAVY, "onnxruntime", "typer", "rich", "platformdirs", "urllib3"}
 
 
 def test_help_loads_nothing_heavy_and_no_engine():
@@ -59,6 +72,15 @@ def test_prediction_with_onnx_loads_nothing_heavy(model_folder, tmp_path):
     Image.fromarray(tiny.shade(250)).save(path)
     for model in (model_folder, model_folder / "model-int8.onnx"):
         assert not loaded(PREDICT, str(model), str(path)) & {*HEAVY, "typer", "rich"}
+
+
+def test_finding_faces_with_yunet_loads_nothing_heavy_and_no_dlib(model_folder, tmp_path):
+    path = tmp_path / "photograph.png"
+    patches.scene((320, 240), [(32, 112, 112)]).save(path)
+    arguments = [str(patches.FILE), "--model", str(model_folder), str(path)]
+    modules = loaded(FIND, *arguments)
+    assert "onnxruntime" in modules
+    assert not modules & {*HEAVY, "rich"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -10,19 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_emotion import DataError
-from edge_emotion.training.loading import (
-    SPLITS,
-    LoadedPictures,
-    count_splits,
-    fold_pictures,
-    split_pictures,
-)
+from edge_emotion.training.loading import SPLITS, LoadedPictures, count_splits
+from edge_emotion.training.splits import fold_pictures, split_pictures
 
 pytest.importorskip("sklearn", reason="needs the extra train")
 LABELS = ["angry", "happy", "sad"]
 
 
-def labelled(labels, splits=None) -> LoadedPictures:
+def labelled(labels, splits=None, keys=None, datasets=None) -> LoadedPictures:
     """Pictures of which only the labels and splits matter."""
     labels = np.asarray(labels, np.int64)
     n = len(labels)
@@ -33,7 +28,8 @@ def labelled(labels, splits=None) -> LoadedPictures:
         hashes=np.arange(n, dtype=np.uint64),
         phashes=None,
         splits=list(splits) if splits is not None else [None] * n,
-        keys=[str(i) for i in range(n)],
+        keys=list(keys) if keys is not None else [str(i) for i in range(n)],
+        datasets=list(datasets) if datasets is not None else ["made"] * n,
     )
 
 

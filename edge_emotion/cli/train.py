@@ -81,6 +81,16 @@ def train(
     balance: Annotated[
         float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Model folder whose answers are mixed into the targets of the training pictures; "
+            "may be repeated."
+        ),
+    ] = None,
+    teacher_share: Annotated[
+        float | None, typer.Option(help="Of the teachers in the targets, 0 to 1.")
+    ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
     ] = None,
@@ -128,6 +138,7 @@ def train(
         "licence", "source", "terms",
     ):  # fmt: skip
         del arguments[other]
+    arguments["teachers"] = [str(path) for path in arguments.pop("teacher") or []] or None
     if labels is not None:
         arguments["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
 
@@ -145,7 +156,7 @@ def train(
         out=out or run / "model",
         run=run,
         name=name,
-        command=_command(data),
+        command=_command([*data, *(teacher or [])]),
         source=source,
         terms=terms,
         folds=folds,

@@ -48,11 +48,12 @@ def _edge_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> ker
 
     Every BatchNorm follows a convolution and folds into it; ReLU bounds one side of the range;
     global average pooling instead of a large Dense. No swish, no squeeze-and-excitation, no
-    depthwise layers: they are where int8 loses accuracy or the engines lose speed.
+    depthwise layers: they are where int8 loses accuracy or the engines lose speed. The pixels are
+    scaled and not shifted, since only a factor folds into a convolution that pads with zeros.
     Residual units: He et al., CVPR 2016.
     """
     image = keras.Input(spec.shape, name=INPUT_NAME)
-    x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(image)
+    x = layers.Rescaling(1 / 127.5, name="rescale")(image)
     narrow, wide = _scaled(32, width), _scaled(64, width)
     x = _conv(x, narrow, "stage1_in", strides=2)
     x = _residual(x, narrow, "stage1_res")

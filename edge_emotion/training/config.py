@@ -36,6 +36,8 @@ class TrainConfig:
     weight_decay: float = 1e-3  # AdamW only
     label_smoothing: float = 0.0  # 0..1
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
+    teachers: list[str] | None = None  # model folders whose answers are mixed into the targets
+    teacher_share: float = 0.5  # of their mean in the targets, 0..1
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
@@ -70,6 +72,7 @@ class TrainConfig:
             "learning_rate": 0 < self.learning_rate <= 1,
             "weight_decay": 0 <= self.weight_decay <= 1,
             "label_smoothing": 0 <= self.label_smoothing < 1,
+            "teacher_share": 0 <= self.teacher_share <= 1,
             "balance": 0 <= self.balance <= 1,
             "valid_fraction": 0 < self.valid_fraction < 0.5,
             "test_fraction": 0 <= self.test_fraction < 0.5,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
 from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.card import FaceCrop
-from edge_emotion.errors import DataError, InputError, UsageError
+from edge_emotion.errors import DataError, PictureError, UsageError
 from edge_emotion.faces import Finder
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.preprocess import open_picture
@@ -30,12 +33,13 @@ def crop_faces(
 ) -> CropRecord:
     """Cut the largest face out of each labelled photograph, level, with its surroundings.
 
-    Photographs without a face are left out and counted. What an earlier, interrupted run made is
-    kept.
+    Photographs without a face are left out and counted. What an earlier, interrupted run with the
+    same settings made is kept.
 
     Args:
         data: class folders, see `edge_emotion.training.data.read_dataset`.
-        out: folder for ``CLASS/NAME.png`` and ``crops.json``.
+        out: folder for ``CLASS/NAME.png`` and ``crops.json``. Where two photographs of a class
+            have one name, their endings are kept: ``NAME.jpg.png``.
         finder: finds the faces.
         face: the square around a face.
         context: side of a crop, in sides of that square; 1 or more.
@@ -48,7 +52,8 @@ def crop_faces(
 
     Raises:
         DataError: no class folders.
-        UsageError: context or side out of range.
+        UsageError: context or side out of range, or `out` holds the photographs or other crops.
+        ModelError: the finder cannot be run.
         OutputError: the folder cannot be written.
     """
     if not (1 <= context <= 4 and 8 <= side <= 1024):
@@ -56,17 +61,29 @@ def crop_faces(
     dataset = read_dataset(data)
     if dataset.layout != "class folders":
         raise DataError(f"{data}: photographs in class folders are needed, not {dataset.layout}")
+    if out.resolve() == data.resolve():
+        raise UsageError(f"--out {out} holds the photographs: name another folder")
     wide = FaceCrop(face.margin * context, face.drop)
+    # First, so that the crops of an interrupted run are not taken for whole pictures.
+    _claim(out, CropRecord(context, face, finder.name, 0, 0))
+    names = Counter(Path(sample.key).with_suffix("") for sample in dataset.samples)
     made = without = 0
     for sample in progress(dataset.samples):
-        path = out / Path(sample.key).with_suffix(".png")
+        name = Path(sample.key).with_suffix("")
+        path = out / (f"{sample.key}.png" if names[name] > 1 else f"{name}.png")
         if path.exists():
+            with Image.open(path) as earlier:
+                if earlier.size != (side, side):
+                    raise UsageError(
+                        f"{path} is of an earlier run with --size {earlier.width}: name another "
+                        "--out, or that size"
+                    )
             made += 1
             continue
         try:
             image = open_picture(sample.read())
             faces = finder.find(image)
-        except InputError as error:
+        except PictureError as error:
             warn(f"left out: {error}")
             continue
         if not faces:
@@ -79,5 +96,27 @@ def crop_faces(
             crop.save(temporary, "PNG")
         made += 1
     record = CropRecord(context, face, finder.name, made, without)
-    write_bytes(out / CROPS_NAME, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    _write(out, record)
     return record
+
+
+def _write(out: Path, record: CropRecord) -> None:
+    write_bytes(out / CROPS_NAME, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+
+
+def _claim(out: Path, record: CropRecord) -> None:
+    """Say what the crops of a folder are, unless it says something else already."""
+    path = out / CROPS_NAME
+    if path.exists():
+        try:
+            earlier = msgspec.json.decode(path.read_bytes(), type=CropRecord)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: damaged: {error}: name another --out") from error
+        same = replace(earlier, pictures=0, without_face=0)
+        if same != record:
+            raise UsageError(
+                f"{out} holds crops made with another finder, --margin or --context "
+                f"({CROPS_NAME}): name another --out"
+            )
+        return
+    _write(out, record)

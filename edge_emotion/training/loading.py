@@ -17,7 +17,7 @@ from PIL import Image
 from edge_emotion.card import InputSpec, SplitCount
 from edge_emotion.errors import DataError, InputError, MissingExtraError, OutputError
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
-from edge_emotion.training.samples import Dataset, SplitName
+from edge_emotion.training.samples import Dataset, Sample, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
@@ -80,12 +80,12 @@ def load_pictures(
         The pictures, and what was left out: reason -> count.
 
     Raises:
-        DataError: none can be read.
+        DataError: none can be read, or crops are of an impossible size.
         OutputError: no room for the cache.
     """
     count = len(dataset.samples)
-    context = max(sample.context for sample in dataset.samples)
-    border = round(max(spec.height, spec.width) * (context - 1) / 2)  # pixels
+    borders = [_border(sample, spec) for sample in dataset.samples]
+    border = max(borders)
     shape = (count, spec.height + 2 * border, spec.width + 2 * border, spec.channels)
     wide: NDArray[np.uint8]
     if cache is None:
@@ -101,12 +101,14 @@ def load_pictures(
         try:
             picture = sample.read()
             image = open_picture(picture)  # in full: the hashes do not depend on the input's size
-            if sample.context > 1:
-                tensor = to_tensor(image, replace(spec, height=shape[1], width=shape[2]))
+            if own := borders[i]:
+                wider = replace(spec, height=spec.height + 2 * own, width=spec.width + 2 * own)
+                tensor = to_tensor(image, wider)
             else:
                 tensor = preprocess(picture, spec)  # as in prediction: large JPEGs by draft
-                pads = ((border, border), (border, border), (0, 0))
-                tensor = np.pad(tensor, pads, mode="symmetric")
+            if own < border:
+                pad = border - own
+                tensor = np.pad(tensor, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
         except (InputError, OSError, KeyError) as error:
             dropped["unreadable"] += 1
             warn(f"left out: {error}")
@@ -134,6 +136,20 @@ def load_pictures(
         surroundings=wide[:n] if border else None,
     )
     return loaded, dropped
+
+
+def _border(sample: Sample, spec: InputSpec) -> int:
+    """How many pixels of a sample's picture lie around the face square on each side.
+
+    Raises:
+        DataError: the picture is said to be smaller than the square, or far larger.
+    """
+    if not 1 <= sample.context <= 4:
+        raise DataError(
+            f"{sample.dataset}: crops of {sample.context} face squares are not within 1 to 4: "
+            "make the folder again"
+        )
+    return round(max(spec.height, spec.width) * (sample.context - 1) / 2)
 
 
 def _reserve(cache: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

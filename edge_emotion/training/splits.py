@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.errors import DataError
+from edge_emotion.errors import DataError, UsageError
 from edge_emotion.training.loading import SPLITS, LoadedPictures, Splits
 
 #: pHash bits (of 256) by which two pictures may differ and still count as the same picture. Looked
@@ -55,6 +55,9 @@ def duplicate_groups(
 
     Returns:
         Group of each picture, int64 of shape (N,), and the pictures that share a group, by reason.
+
+    Raises:
+        UsageError: `subject` is no regular expression.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -70,6 +73,10 @@ def duplicate_groups(
             pairs.append((first[h], i))
     reasons = Counter({"pixel-identical": int((counts[inverse] > 1).sum())})
     if subject is not None:
+        try:
+            re.compile(subject)
+        except re.error as error:
+            raise UsageError(f"--subject {subject!r} is no regular expression: {error}") from error
         seen: dict[tuple[str, str], int] = {}
         for i, (dataset, key) in enumerate(zip(loaded.datasets, loaded.keys, strict=True)):
             if (found := re.search(subject, key)) is None:

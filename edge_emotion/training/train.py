@@ -46,6 +46,7 @@ from edge_emotion.training.loading import (
 from edge_emotion.training.plots import draw_confusion, draw_curves, draw_predictions
 from edge_emotion.training.samples import Dataset, choose_labels, merge_datasets
 from edge_emotion.training.splits import duplicate_groups, fold_pictures, split_pictures
+from edge_emotion.training.teach import teach
 
 INTENDED_USE = (
     "Naming the expression that a face in a picture shows, on the device that took it, for people "
@@ -110,6 +111,8 @@ def train_model(
         raise UsageError(f"--folds must be 2 or more, not {plan.folds}")
     if plan.folds and plan.validate_on_train:
         raise UsageError("--folds and --validate-on-train exclude each other")
+    if config.teachers and plan.folds:
+        raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     _check_run(plan)
@@ -157,6 +160,11 @@ def _train(
         dropped=dict(dataset.dropped + unreadable + dropped),
         grouped=dict(alike),
     )
+    learnt, taught_by = loaded, list[str]()
+    if config.teachers:
+        learnt, taught_by = teach(
+            loaded, parts["train"], dataset.labels, config.teachers, config.teacher_share
+        )
     evaluations = []
     if plan.folds:
         pool = np.concatenate([parts["train"], parts["valid"]])
@@ -164,7 +172,7 @@ def _train(
             _cross_validate(dataset, loaded, groups, pool, config, plan, callbacks, log)
         )
     fitted = fit(
-        config, loaded, parts["train"], parts["valid"], plan.run,
+        config, learnt, parts["train"], parts["valid"], plan.run,
         resume=plan.resume, callbacks=callbacks("training"), log=log,
     )  # fmt: skip
     seen = [loaded.hashes[parts[name]] for name in ("train", "valid")]
@@ -174,7 +182,7 @@ def _train(
         loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = _measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
-    card = _write(fitted, dataset, config, plan, record, confidence, evaluations)
+    card = _write(fitted, dataset, config, plan, record, confidence, evaluations, taught_by)
     _write_pictures(fitted, seen, plan, config, progress)
     _draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
@@ -324,6 +332,7 @@ def _write(
     record: DataRecord,
     confidence: Confidence,
     evaluations: list[Evaluation],
+    taught_by: list[str],
 ) -> ModelCard:
     model = fitted.logits_model
     remove_exports(plan.out)
@@ -341,7 +350,7 @@ def _write(
             architecture=config.architecture,
             parameters=int(model.count_params()),
             multiply_adds=multiply_adds(model),
-            config=config.as_dict() | extra,
+            config=config.as_dict() | extra | {"teachers": taught_by},
             epochs=len(fitted.history),
             best_epoch=fitted.best_epoch,
             command=plan.command,

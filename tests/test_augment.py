@@ -1,0 +1,221 @@
+"""Views of a picture: known ones move a dot where they should, random ones stay in their range."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs the extra train")
+
+from edge_emotion.training import augment
+from edge_emotion.training.augment import RandomQuality, RandomView, augmentation
+from edge_emotion.training.config import TrainConfig
+
+# TensorFlow uses what NumPy and it itself deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SIDE, WIDE = 48, 72
+STILL = {
+    "flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "brightness": 0.0,
+    "contrast": 0.0, "gamma": 0.0, "blur": 0.0, "noise": 0.0, "erase": 0.0,
+}  # fmt: skip
+
+
+def view(**changes) -> RandomView:
+    return RandomView(TrainConfig(**(STILL | changes)), SIDE, SIDE)
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(1).uniform(0, 255, (5, WIDE, WIDE, 1)).astype(np.float32)
+
+
+def middle(pictures):
+    edge = (WIDE - SIDE) // 2
+    return pictures[:, edge:-edge, edge:-edge]
+
+
+def dot(x: float, y: float):
+    """(1, WIDE, WIDE, 1): a blurred dot, `x` and `y` pixels from the middle."""
+    v, u = np.mgrid[:WIDE, :WIDE] - (WIDE - 1) / 2
+    return 255 * np.exp(-((u - x) ** 2 + (v - y) ** 2) / 8)[None, :, :, None].astype(np.float32)
+
+
+def place(picture):
+    """(x, y) of what is in a picture, pixels from its middle."""
+    picture = np.asarray(picture)[0, :, :, 0]
+    height, width = picture.shape
+    v, u = np.mgrid[:height, :width] - np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
+    return (u * picture).sum() / picture.sum(), (v * picture).sum() / picture.sum()
+
+
+@pytest.fixture
+def highest(monkeypatch):
+    """No dice: each random number is the highest of its range."""
+    from keras import ops
+
+    monkeypatch.setattr(
+        augment.keras.random, "uniform", lambda shape, low, high, seed: ops.full(shape, high)
+    )
+
+
+@pytest.fixture
+def lowest(monkeypatch):
+    from keras import ops
+
+    monkeypatch.setattr(
+        augment.keras.random, "uniform", lambda shape, low, high, seed: ops.full(shape, low)
+    )
+
+
+def test_without_training_the_middle_and_nothing_else(pictures):
+    strong = view(flip=True, rotation=90.0, zoom=0.5, shift=0.4, shear=0.5)
+    assert np.array_equal(np.asarray(strong(pictures, training=False)), middle(pictures))
+
+
+def test_with_no_strength_training_sees_the_middle_too(pictures):
+    seen = np.asarray(view()(pictures, training=True))
+    assert np.allclose(seen, middle(pictures), atol=0.01)  # of 255
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (72, 72), (40, 56), (47, 48)])
+def test_shapes(pictures, height, width):
+    layer = RandomView(TrainConfig(), height, width)
+    for training in (True, False):
+        assert layer(pictures, training=training).shape == (5, height, width, 1)
+
+
+@pytest.mark.usefixtures("highest")
+@pytest.mark.parametrize(
+    ("changes", "before", "after"),
+    [
+        ({"shift": 0.25}, (0, 0), (-12, -12)),  # a quarter of the network's input
+        ({"shift": 0.25}, (28, 20), (16, 8)),  # it came from outside of the middle
+        ({"rotation": 90.0}, (15, 0), (0, -15)),  # against the clock
+        ({"rotation": 30.0}, (0, 16), (8, 13.856)),
+        ({"zoom": 0.5}, (15, -9), (10, -6)),
+        ({"shear": 0.5}, (0, 10), (-5, 10)),
+        ({"shear": 0.5}, (10, 0), (10, 0)),
+        ({"flip": True}, (10, 5), (10, 5)),
+        ({"rotation": 90.0, "shift": 0.125}, (15, 0), (-6, -9)),  # 6 pixels, then turned
+    ],
+)
+def test_the_highest_numbers_move_a_dot(changes, before, after):
+    moved = place(view(**changes)(dot(*before), training=True))
+    assert moved == pytest.approx(after, abs=0.15)
+
+
+@pytest.mark.usefixtures("lowest")
+@pytest.mark.parametrize(
+    ("changes", "before", "after"),
+    [
+        ({"shift": 0.25}, (0, 0), (12, 12)),
+        ({"rotation": 90.0}, (15, 0), (0, 15)),
+        ({"zoom": 0.5}, (10, -6), (15, -9)),  # as much larger as it was smaller
+        ({"flip": True}, (10, 5), (-10, 5)),
+    ],
+)
+def test_the_lowest_numbers_move_it_the_other_way(changes, before, after):
+    moved = place(view(**changes)(dot(*before), training=True))
+    assert moved == pytest.approx(after, abs=0.15)
+
+
+@pytest.mark.usefixtures("lowest")
+def test_a_flip_is_the_mirrored_picture(pictures):
+    seen = np.asarray(view(flip=True)(pictures, training=True))
+    assert np.allclose(seen, middle(pictures)[:, :, ::-1], atol=0.01)
+
+
+def transforms(**changes):
+    """(turn in degrees, scale, mirrored) of 2,000 random views; and their rows."""
+    rows = np.asarray(view(**changes)._transforms(2000, WIDE, WIDE))
+    a, c = rows[:, 0], rows[:, 3]
+    mirror = np.sign(rows[:, 0] * rows[:, 4] - rows[:, 1] * rows[:, 3])
+    return np.degrees(np.arctan2(mirror * c, mirror * a)), np.hypot(a, c), mirror, rows
+
+
+def test_random_numbers_fill_their_range_and_stay_in_it():
+    turns, scales, mirrors, _ = transforms(rotation=15.0, zoom=0.2)
+    assert np.abs(turns).max() <= 15.001
+    assert turns.min() < -14 < 14 < turns.max()
+    assert scales.max() <= 1.2001
+    assert scales.min() >= 1 / 1.2001
+    assert np.median(scales) == pytest.approx(1, abs=0.02)
+    assert (mirrors == 1).all()
+    flat = transforms(shift=0.1)[3]
+    for column in (2, 5):
+        assert np.abs(flat[:, column]).max() <= 4.8001
+        assert flat[:, column].min() < -4.5 < 4.5 < flat[:, column].max()
+    assert np.corrcoef(flat[:, 2], flat[:, 5])[0, 1] == pytest.approx(0, abs=0.1)
+
+
+def test_half_of_the_pictures_are_flipped():
+    assert (transforms(flip=True)[2] == -1).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_each_picture_of_a_batch_has_a_view_of_its_own():
+    batch = np.repeat(dot(0, 0), 8, axis=0)
+    seen = np.asarray(view(shift=0.2)(batch, training=True))
+    places = {tuple(np.round(place(seen[i : i + 1]), 3)) for i in range(8)}
+    assert len(places) == 8
+
+
+def test_beyond_the_surroundings_they_are_mirrored():
+    """A grey picture stays grey whatever the view: no black comes in."""
+    grey = np.full((4, SIDE, SIDE, 1), 100, np.float32)
+    seen = np.asarray(view(rotation=45.0, shift=0.4, zoom=0.5)(grey, training=True))
+    assert np.allclose(seen, 100, atol=0.1)
+
+
+def test_quality_changes_nothing_outside_of_training_and_stays_in_range(pictures):
+    layer = RandomQuality(TrainConfig(gamma=1.0, blur=1.0, noise=0.3))
+    assert np.array_equal(np.asarray(layer(pictures, training=False)), pictures)
+    seen = np.asarray(layer(pictures, training=True))
+    assert seen.shape == pictures.shape
+    assert (seen.min() >= 0, seen.max() <= 255) == (True, True)
+    assert np.abs(seen - pictures).mean() > 5
+
+
+def test_quality_without_strength_is_the_picture(pictures):
+    seen = np.asarray(RandomQuality(TrainConfig(**STILL))(pictures, training=True))
+    assert np.array_equal(seen, pictures)
+
+
+@pytest.mark.usefixtures("highest")
+def test_gamma_is_an_exponent():
+    grey = np.full((1, 8, 8, 1), 127.5, np.float32)
+    seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"gamma": 1.0})))(grey, training=True))
+    assert np.allclose(seen, 255 * 0.5**2, atol=0.01)
+
+
+def test_blur_reaches_the_share_of_the_pictures_that_was_asked_for():
+    """A dot's peak is lower in about a fifth of them."""
+    batch = np.zeros((1000, 9, 9, 1), np.float32)
+    batch[:, 4, 4] = 255
+    seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"blur": 0.2})))(batch, training=True))
+    peaks = seen[:, 4, 4, 0]
+    assert (peaks < 254.9).mean() == pytest.approx(0.2, abs=0.04)
+    assert peaks.min() >= 255 * (6 / 16) ** 2 - 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ["view"]),
+        ({"noise": 0.1}, ["view", "quality"]),
+        ({"brightness": 0.1, "erase": 0.1}, ["view", "random_brightness", "random_erasing"]),
+    ],
+)
+def test_what_has_no_strength_costs_nothing(changes, names):
+    layers = augmentation(TrainConfig(**(STILL | changes)), SIDE, SIDE).layers
+    assert [layer.name.rstrip("_0123456789") for layer in layers] == names
+
+
+def test_the_network_is_fed_its_own_size_from_surroundings():
+    layer = augmentation(TrainConfig(), SIDE, SIDE)
+    batch = np.random.default_rng(1).uniform(0, 255, (3, WIDE, WIDE, 1)).astype(np.float32)
+    assert layer(batch, training=True).shape == (3, SIDE, SIDE, 1)
+    assert np.array_equal(np.asarray(layer(batch, training=False)), middle(batch))
+    assert math.isfinite(float(np.asarray(layer(batch, training=True)).mean()))
