@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+from edge_emotion.machine import Conditions, Machine
 
 from .schema import ArtefactResult, BenchReport, Timing
 from .words import milliseconds, size
@@ -156,7 +159,23 @@ def not_measured(report: BenchReport) -> Table:
     return Table("Not measured", ["artefact", "", "reason"], rows)
 
 
-def machine_line(report: BenchReport) -> str:
+class OnMachine(Protocol):
+    """A report that says on which machine it was made, and in which state that was."""
+
+    @property
+    def machine(self) -> Machine:
+        """Which."""
+
+    @property
+    def before(self) -> Conditions:
+        """Before the first timed process."""
+
+    @property
+    def after(self) -> Conditions:
+        """After the last one."""
+
+
+def machine_line(report: OnMachine) -> str:
     """The machine in one line."""
     machine = report.machine
     flags = machine.int8_flags

@@ -57,6 +57,22 @@ class LogitsRequest(msgspec.Struct, frozen=True, tag="logits"):
     batch: int
 
 
+class CropRequest(msgspec.Struct, frozen=True, tag="crops"):
+    """Run an artefact on faces cut out of pictures, one by one, as a program that has found them.
+
+    The peers' workers take the same, with what they need beside it.
+    """
+
+    path: str
+    input: InputSpec
+    temperature: float
+    crops: str  # raw uint8 RGB pixels of all faces, one after the other
+    shapes: list[tuple[int, int]]  # height, width of each
+    warmup: int
+    runs: int  # timed, over the faces in turn
+    out: str | None  # raw float32 probabilities (N, labels) to write; None: of no interest
+
+
 class Timed(msgspec.Struct, frozen=True, tag="timed"):
     """Answer to a TimeRequest. Lists hold one value a run, in milliseconds."""
 
@@ -77,6 +93,18 @@ class Written(msgspec.Struct, frozen=True, tag="written"):
     """Answer to a LogitsRequest."""
 
 
+class CropTimes(msgspec.Struct, frozen=True, tag="crop-times"):
+    """Answer to a CropRequest."""
+
+    engine: str
+    engine_version: str
+    import_s: float
+    load_s: float
+    first_prediction_s: float
+    latency: list[float]  # milliseconds a run, uint8 pixels to probabilities
+    peak_rss: int  # bytes
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An error that was raised on purpose."""
 
@@ -85,8 +113,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     extra: str | None = None  # set if an optional dependency is missing
 
 
-Request = TimeRequest | LogitsRequest
-Answer = Timed | Written | Failure
+Request = TimeRequest | LogitsRequest | CropRequest
+Answer = Timed | Written | CropTimes | Failure
 
 
 def main(started: float) -> None:
@@ -103,6 +131,8 @@ def main(started: float) -> None:
     try:
         if isinstance(request, TimeRequest):
             answer = _time(request, started)
+        elif isinstance(request, CropRequest):
+            answer = _crops(request, started)
         else:
             answer = _logits(request)
     except MissingExtraError as error:
@@ -115,9 +145,7 @@ def main(started: float) -> None:
 
 def _time(request: TimeRequest, started: float) -> Timed:
     path = Path(request.path)
-    with suppress(ImportError):  # open_runtime says which extra is missing
-        for module in ENGINE_MODULES[runtime_name(path)]:
-            importlib.import_module(module)
+    _import_engine(path)
     imported = time.perf_counter()
     runtime = open_runtime(path, request.threads)
     loaded = time.perf_counter()
@@ -148,6 +176,12 @@ def _time(request: TimeRequest, started: float) -> Timed:
         ],
         peak_rss=peak_rss,
     )
+
+
+def _import_engine(path: Path) -> None:
+    with suppress(ImportError):  # open_runtime says which extra is missing
+        for module in ENGINE_MODULES[runtime_name(path)]:
+            importlib.import_module(module)
 
 
 def _predict(runtime: Runtime, request: TimeRequest) -> tuple[float, float, float]:
@@ -206,3 +240,51 @@ def _logits(request: LogitsRequest) -> Written:
     ]
     np.save(request.out, np.concatenate(parts))
     return Written()
+
+
+def _crops(request: CropRequest, started: float) -> CropTimes:
+    path = Path(request.path)
+    _import_engine(path)
+    imported = time.perf_counter()
+    runtime = open_runtime(path, 1)
+    loaded = time.perf_counter()
+    crops = read_crops(Path(request.crops), request.shapes)
+
+    def probabilities(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
+        tensor = preprocess(crop, request.input)[None]
+        row: NDArray[np.float64] = softmax(runtime.logits(tensor), request.temperature)[0]
+        return row
+
+    before = time.perf_counter()
+    probabilities(crops[0])
+    first = time.perf_counter()
+    gc.collect()
+    gc.disable()
+    for i in range(request.warmup):
+        probabilities(crops[i % len(crops)])
+    latency = []
+    for i in range(request.runs):
+        crop = np.array(crops[i % len(crops)])  # in memory
+        start = time.perf_counter_ns()
+        probabilities(crop)
+        latency.append((time.perf_counter_ns() - start) / 1e6)
+    peak_rss = _peak_rss()
+    if request.out is not None:
+        np.array([probabilities(crop) for crop in crops], np.float32).tofile(request.out)
+    return CropTimes(
+        engine=runtime.engine,
+        engine_version=runtime.engine_version,
+        import_s=imported - started,
+        load_s=loaded - imported,
+        first_prediction_s=first - before,
+        latency=latency,
+        peak_rss=peak_rss,
+    )
+
+
+def read_crops(path: Path, shapes: list[tuple[int, int]]) -> list[NDArray[np.uint8]]:
+    """Faces from the file that `peers` writes: views of (H, W, 3) uint8 RGB, not in memory yet."""
+    pixels = np.memmap(path, np.uint8, "r")
+    ends = np.cumsum([height * width * 3 for height, width in shapes])
+    parts = np.split(pixels, ends[:-1])
+    return [part.reshape(*shape, 3) for part, shape in zip(parts, shapes, strict=True)]
