@@ -7,6 +7,7 @@ from typing import Protocol
 
 from edge_emotion.machine import Conditions, Machine
 
+from .layer import LayerReport
 from .schema import ArtefactResult, BenchReport, Timing
 from .words import milliseconds, size
 
@@ -24,7 +25,7 @@ def tables(report: BenchReport) -> list[Table]:
     """Every table of a report; those without rows are left out."""
     found = [
         speed(report), picture(report), footprint(report), accuracy(report), agreement(report),
-        per_label(report), not_measured(report),
+        per_label(report), *map(layers, report.layers), not_measured(report),
     ]  # fmt: skip
     return [t for t in found if t.rows]
 
@@ -151,6 +152,42 @@ def per_label(report: BenchReport) -> Table:
     if report.data.protocol == "training-set":
         title += " (training-set figure)"
     return Table(title, ["artefact", "label", "precision", "recall", "F1", "pictures"], rows)
+
+
+def layers(report: LayerReport) -> Table:
+    """The layers of one int8 artefact, and which of them loses most."""
+    totals = [
+        sum(us or 0.0 for us in column) + (other or 0.0)
+        for column, other in (
+            ([layer.float_us for layer in report.layers], report.other_float_us),
+            ([layer.int8_us for layer in report.layers], report.other_int8_us),
+        )
+    ]
+
+    def share(us: float | None, total: float) -> str:
+        return f"{us / total:.1%}" if us is not None and total else ""
+
+    rows = [
+        [
+            layer.name, layer.kind,
+            f"{layer.multiply_adds / 1e6:.2f}" if layer.multiply_adds else "",
+            share(layer.float_us, totals[0]), share(layer.int8_us, totals[1]),
+            "exact" if layer.sqnr is None else f"{layer.sqnr:.1f}",
+            "" if layer.lost is None else f"{layer.lost:.1f}",
+        ]
+        for layer in report.layers
+    ]  # fmt: skip
+    if any(totals):
+        others = share(report.other_float_us, totals[0]), share(report.other_int8_us, totals[1])
+        rows.append(["in no layer", "", "", *others, "", ""])
+    worst = report.worst
+    most = f"; most is lost in {worst.name} ({worst.kind})" if worst else ""
+    title = f"Layers of {report.recipe} beside {report.reference}, {report.pictures} pictures"
+    notes = [f"Not in the float file: {', '.join(report.unmatched)}"] if report.unmatched else []
+    notes += report.notes
+    header = ["layer", "kind", "multiply-adds, M", "time f32", "time int8", "SQNR dB",
+              "lost here dB"]  # fmt: skip
+    return Table(". ".join([title + most, *notes]), header, rows)
 
 
 def not_measured(report: BenchReport) -> Table:

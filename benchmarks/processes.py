@@ -18,7 +18,9 @@ from .worker import (
     CropRequest,
     CropTimes,
     Failure,
+    LayersRequest,
     LogitsRequest,
+    Looked,
     Request,
     Timed,
     TimeRequest,
@@ -65,6 +67,17 @@ def time_crops(request: CropRequest, limit: float = TIME_LIMIT) -> CropTimes:
     """
     answer = _ask(request, limit)
     assert isinstance(answer, CropTimes)  # what the worker answers to a CropRequest
+    return answer
+
+
+def look_into(request: LayersRequest, limit: float = TIME_LIMIT) -> Looked:
+    """Compare an int8 artefact with its float original layer by layer, in a fresh process.
+
+    Raises:
+        MissingExtraError, ModelError, CheckError: as `time_artefact`.
+    """
+    answer = _ask(request, limit)
+    assert isinstance(answer, Looked)  # what the worker answers to a LayersRequest
     return answer
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -12,6 +12,8 @@ import msgspec
 from edge_emotion.card import Agreement, Evaluation, Protocol
 from edge_emotion.errors import InputError
 from edge_emotion.machine import Conditions, Machine
+
+from .layer import LayerReport
 
 SCHEMA_VERSION = 1
 
@@ -188,6 +190,7 @@ class BenchReport:
     recommended: str | None  # recipe
     verdict: list[str]  # what the figures mean here, in sentences
     schema_version: int = SCHEMA_VERSION
+    layers: list[LayerReport] = field(default_factory=list)  # empty without --layers
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

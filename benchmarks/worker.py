@@ -26,6 +26,8 @@ from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
 from edge_emotion.runtimes import Runtime, RuntimeName, open_runtime, runtime_name
 
+from .layer import Layer
+
 #: What a user's program has imported before its first prediction.
 ENGINE_MODULES: dict[RuntimeName, tuple[str, ...]] = {
     "onnx": ("edge_emotion.runtimes.onnx",),
@@ -73,6 +75,17 @@ class CropRequest(msgspec.Struct, frozen=True, tag="crops"):
     out: str | None  # raw float32 probabilities (N, labels) to write; None: of no interest
 
 
+class LayersRequest(msgspec.Struct, frozen=True, tag="layers"):
+    """Look into an int8 artefact beside its float original."""
+
+    path: str  # int8
+    reference: str  # float, of the same engine
+    pixels: str  # .npy, uint8 (N, H, W, C)
+    rows: list[int]  # which of them
+    warmup: int
+    runs: int  # profiled, one picture each
+
+
 class Timed(msgspec.Struct, frozen=True, tag="timed"):
     """Answer to a TimeRequest. Lists hold one value a run, in milliseconds."""
 
@@ -105,6 +118,16 @@ class CropTimes(msgspec.Struct, frozen=True, tag="crop-times"):
     peak_rss: int  # bytes
 
 
+class Looked(msgspec.Struct, frozen=True, tag="looked"):
+    """Answer to a LayersRequest."""
+
+    layers: list[Layer]
+    unmatched: list[str]  # layers of the int8 file that the float one has not
+    other_float_us: float | None  # microseconds in what belongs to no layer
+    other_int8_us: float | None
+    notes: list[str]  # what could not be measured, and why
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An error that was raised on purpose."""
 
@@ -113,8 +136,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     extra: str | None = None  # set if an optional dependency is missing
 
 
-Request = TimeRequest | LogitsRequest | CropRequest
-Answer = Timed | Written | CropTimes | Failure
+Request = TimeRequest | LogitsRequest | CropRequest | LayersRequest
+Answer = Timed | Written | CropTimes | Looked | Failure
 
 
 def main(started: float) -> None:
@@ -132,7 +155,13 @@ def main(started: float) -> None:
         if isinstance(request, TimeRequest):
             answer = _time(request, started)
         elif isinstance(request, CropRequest):
-            answer = _crops(request, started)
+            from .crops import run_crops  # not before: its import would be in others' times
+
+            answer = run_crops(request, started)
+        elif isinstance(request, LayersRequest):
+            from .layers import run_layers
+
+            answer = run_layers(request)
         else:
             answer = _logits(request)
     except MissingExtraError as error:
@@ -145,7 +174,7 @@ def main(started: float) -> None:
 
 def _time(request: TimeRequest, started: float) -> Timed:
     path = Path(request.path)
-    _import_engine(path)
+    import_engine(path)
     imported = time.perf_counter()
     runtime = open_runtime(path, request.threads)
     loaded = time.perf_counter()
@@ -159,7 +188,7 @@ def _time(request: TimeRequest, started: float) -> Timed:
     for _ in range(request.warmup):
         _predict(runtime, request)
     steps = np.array([_predict(runtime, request) for _ in range(request.runs)]).reshape(-1, 3)
-    peak_rss = _peak_rss()  # before the large batches, which need more than prediction does
+    peak = peak_rss()  # before the large batches, which need more than prediction does
     return Timed(
         engine=runtime.engine,
         engine_version=runtime.engine_version,
@@ -174,11 +203,12 @@ def _time(request: TimeRequest, started: float) -> Timed:
             _throughput(runtime, np.repeat(tensor, size, axis=0), request.throughput_s)
             for size in request.batches
         ],
-        peak_rss=peak_rss,
+        peak_rss=peak,
     )
 
 
-def _import_engine(path: Path) -> None:
+def import_engine(path: Path) -> None:
+    """Import what a user's program has imported before it opens the file."""
     with suppress(ImportError):  # open_runtime says which extra is missing
         for module in ENGINE_MODULES[runtime_name(path)]:
             importlib.import_module(module)
@@ -219,8 +249,8 @@ def _throughput(runtime: Runtime, batch: NDArray[np.uint8], seconds: float) -> f
     return calls * len(batch) / passed
 
 
-def _peak_rss() -> int:
-    """Bytes."""
+def peak_rss() -> int:
+    """The highest resident set of this process, in bytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -240,51 +270,3 @@ def _logits(request: LogitsRequest) -> Written:
     ]
     np.save(request.out, np.concatenate(parts))
     return Written()
-
-
-def _crops(request: CropRequest, started: float) -> CropTimes:
-    path = Path(request.path)
-    _import_engine(path)
-    imported = time.perf_counter()
-    runtime = open_runtime(path, 1)
-    loaded = time.perf_counter()
-    crops = read_crops(Path(request.crops), request.shapes)
-
-    def probabilities(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
-        tensor = preprocess(crop, request.input)[None]
-        row: NDArray[np.float64] = softmax(runtime.logits(tensor), request.temperature)[0]
-        return row
-
-    before = time.perf_counter()
-    probabilities(crops[0])
-    first = time.perf_counter()
-    gc.collect()
-    gc.disable()
-    for i in range(request.warmup):
-        probabilities(crops[i % len(crops)])
-    latency = []
-    for i in range(request.runs):
-        crop = np.array(crops[i % len(crops)])  # in memory
-        start = time.perf_counter_ns()
-        probabilities(crop)
-        latency.append((time.perf_counter_ns() - start) / 1e6)
-    peak_rss = _peak_rss()
-    if request.out is not None:
-        np.array([probabilities(crop) for crop in crops], np.float32).tofile(request.out)
-    return CropTimes(
-        engine=runtime.engine,
-        engine_version=runtime.engine_version,
-        import_s=imported - started,
-        load_s=loaded - imported,
-        first_prediction_s=first - before,
-        latency=latency,
-        peak_rss=peak_rss,
-    )
-
-
-def read_crops(path: Path, shapes: list[tuple[int, int]]) -> list[NDArray[np.uint8]]:
-    """Faces from the file that `peers` writes: views of (H, W, 3) uint8 RGB, not in memory yet."""
-    pixels = np.memmap(path, np.uint8, "r")
-    ends = np.cumsum([height * width * 3 for height, width in shapes])
-    parts = np.split(pixels, ends[:-1])
-    return [part.reshape(*shape, 3) for part, shape in zip(parts, shapes, strict=True)]

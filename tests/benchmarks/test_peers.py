@@ -19,12 +19,13 @@ import pytest
 
 from edge_emotion.benchmarks import peer_packages
 from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
+from edge_emotion.benchmarks.crops import read_crops
 from edge_emotion.benchmarks.markdown import pages
 from edge_emotion.benchmarks.peer_packages import PEERS, Peer
 from edge_emotion.benchmarks.peers import common_labels, main, read_faces, run_peers
 from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task
-from edge_emotion.benchmarks.worker import CropRequest, CropTimes, read_crops
+from edge_emotion.benchmarks.worker import CropRequest, CropTimes
 from edge_emotion.errors import CheckError, DataError, ModelError, UsageError
 from tests import tiny
 from tests.generated import write_class_folders
