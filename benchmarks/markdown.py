@@ -19,6 +19,8 @@ from .figures import machine_line, method_line
 from .peers_markdown import peers_block
 from .peers_schema import PREFIX as PEERS_PREFIX
 from .peers_schema import PeersReport
+from .robustness_report import PREFIX as ROBUSTNESS_PREFIX
+from .robustness_report import RobustnessReport, robustness_block
 from .schema import ArtefactResult, BenchReport
 from .words import milliseconds, size, threads_word
 
@@ -26,7 +28,7 @@ RESULTS = Path("benchmarks/results")
 PAGES = ("README.md", "docs/accuracy.md")
 
 #: How the names of results begin that are of other programs than ``bench``.
-OTHERS = (PEERS_PREFIX,)
+OTHERS = (PEERS_PREFIX, ROBUSTNESS_PREFIX)
 #: Name of a table -> what stands between its markers.
 Blocks = dict[str, str]
 
@@ -138,7 +140,14 @@ def pages(root: Path) -> dict[Path, Blocks]:
     results = root / RESULTS
     reports = read_results(results)
     peers = [PeersReport.read(path) for path in sorted(results.glob(f"{PEERS_PREFIX}*.json"))]
-    every = {"bench": block(reports), "peers": peers_block(peers)}
+    robust = [
+        RobustnessReport.read(path) for path in sorted(results.glob(f"{ROBUSTNESS_PREFIX}*.json"))
+    ]
+    every = {
+        "bench": block(reports),
+        "peers": peers_block(peers),
+        "robustness": robustness_block(robust),
+    }
     found = {root / name: every for name in PAGES if (root / name).exists()}
     for path in sorted((root / "models").glob("*/README.md")):
         found[path] = {"bench": block([r for r in reports if r.model.name == path.parent.name])}

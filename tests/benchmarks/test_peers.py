@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -269,6 +270,16 @@ def test_the_lock_pins_the_versions_that_the_table_names() -> None:
         name, _, version = peer.name.rpartition(" ")
         assert packages[f"node_modules/{name}"]["version"] == version
     assert FER.name.replace(" ", "==") + " --hash=sha256:" in peer_packages.FER_WHEEL
+
+
+def test_what_the_workers_need_is_packaged() -> None:
+    room = peer_packages.HERE
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["edge_emotion.benchmarks"]
+    packaged = {path for pattern in patterns for path in room.glob(pattern)}
+    needed = {path for path in room.rglob("*") if path.suffix in (".cjs", ".json")}
+    assert packaged == {path for path in needed if path.parent.name != "results"}
+    assert len(packaged) == 3
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.package)
