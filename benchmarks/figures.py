@@ -156,37 +156,41 @@ def per_label(report: BenchReport) -> Table:
 
 def layers(report: LayerReport) -> Table:
     """The layers of one int8 artefact, and which of them loses most."""
-    totals = [
-        sum(us or 0.0 for us in column) + (other or 0.0)
-        for column, other in (
-            ([layer.float_us for layer in report.layers], report.other_float_us),
-            ([layer.int8_us for layer in report.layers], report.other_int8_us),
-        )
-    ]
+    total_float = sum(layer.float_us or 0.0 for layer in report.layers)
+    total_int8 = sum(layer.int8_us or 0.0 for layer in report.layers)
+    timed = report.other_float_us is not None and report.other_int8_us is not None
+    if timed:
+        total_float += report.other_float_us or 0.0
+        total_int8 += report.other_int8_us or 0.0
 
-    def share(us: float | None, total: float) -> str:
-        return f"{us / total:.1%}" if us is not None and total else ""
+    def times(float_us: float | None, int8_us: float | None) -> list[str]:
+        if not timed:
+            return []
+        return [
+            "" if us is None or not total else f"{us / total:.1%}"
+            for us, total in ((float_us, total_float), (int8_us, total_int8))
+        ]
 
     rows = [
         [
             layer.name, layer.kind,
             f"{layer.multiply_adds / 1e6:.2f}" if layer.multiply_adds else "",
-            share(layer.float_us, totals[0]), share(layer.int8_us, totals[1]),
+            *times(layer.float_us, layer.int8_us),
             "exact" if layer.sqnr is None else f"{layer.sqnr:.1f}",
-            "" if layer.lost is None else f"{layer.lost:.1f}",
+            "" if layer.lost is None else f"{round(layer.lost, 1) + 0.0:.1f}",  # no -0.0
         ]
         for layer in report.layers
     ]  # fmt: skip
-    if any(totals):
-        others = share(report.other_float_us, totals[0]), share(report.other_int8_us, totals[1])
+    if timed:
+        others = times(report.other_float_us, report.other_int8_us)
         rows.append(["in no layer", "", "", *others, "", ""])
     worst = report.worst
     most = f"; most is lost in {worst.name} ({worst.kind})" if worst else ""
     title = f"Layers of {report.recipe} beside {report.reference}, {report.pictures} pictures"
     notes = [f"Not in the float file: {', '.join(report.unmatched)}"] if report.unmatched else []
     notes += report.notes
-    header = ["layer", "kind", "multiply-adds, M", "time f32", "time int8", "SQNR dB",
-              "lost here dB"]  # fmt: skip
+    header = ["layer", "kind", "multiply-adds, M", *(["time f32", "time int8"] if timed else []),
+              "SQNR dB", "lost here dB"]  # fmt: skip
     return Table(". ".join([title + most, *notes]), header, rows)
 
 
