@@ -194,8 +194,8 @@ def main(arguments: list[str]) -> None:
         chosen.data, chosen.model or ["edge-cnn"], chosen.peers,
         rounds=chosen.rounds, runs=chosen.runs,
     )  # fmt: skip
+    write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
     print(peers_table(report))
-    write_report(target, report.to_json())
 
 
 if __name__ == "__main__":

@@ -166,8 +166,8 @@ def main(arguments: list[str]) -> None:
         chosen.model, chosen.data, include_training=chosen.include_training_pictures,
         progress=progress, warn=note,
     )  # fmt: skip
+    write_report(target, to_json(report))  # first: a full disk behind stdout must not cost it
     print(robustness_table(report))
-    write_report(target, to_json(report))
 
 
 if __name__ == "__main__":

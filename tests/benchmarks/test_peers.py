@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_emotion.benchmarks import peer_packages
 from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
@@ -128,6 +129,24 @@ def test_data_without_common_labels_are_refused(folder: Path, tmp_path: Path) ->
     shutil.move(tmp_path / "faces/happy", tmp_path / "faces/calm")
     with pytest.raises(UsageError, match="fewer than two labels in common"):
         run_peers(tmp_path / "faces", [str(folder)], None, **FAST)
+
+
+def test_models_with_other_labels_are_a_task_of_their_own(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = ["fear", "surprise", "contempt"]  # contempt is known to no peer
+    card = tiny.make_card(name="other", labels=labels)
+    other = tiny.write_model_folder(tmp_path / "other", ("onnx-f32",), card)
+    for shade, label in ((128, "fear"), (250, "surprise"), (20, "contempt")):
+        (data / label).mkdir()
+        Image.new("L", (20, 20), shade).save(data / label / "0.png")
+    report = run_peers(data, [str(folder), str(other)], None, **FAST)
+    assert report.tasks == [Task(["fear", "surprise"], 2), Task(["angry", "happy", "sad"], 6)]
+    assert [(r.name, [s.accuracy for s in r.scores]) for r in report.measured] == [
+        ("tiny onnx-f32", [1.0]), ("tiny onnx-int8", [1.0]), ("other onnx-f32", [1.0]),
+    ]  # fmt: skip
+    row = next(line for line in peers_table(report).splitlines() if "other onnx-f32" in line)
+    assert row.endswith("| 100.0% (34.2% to 100.0%) | 100.0% | other labels |  |")
 
 
 def test_faces_are_given_as_they_are_and_trained_ones_left_out(
@@ -243,6 +262,19 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> None:
     done = subprocess.run([*command, tmp_path / "absent"], capture_output=True, text=True)
     assert done.returncode == 4
     assert done.stderr == f"edge-emotion: {tmp_path / 'absent'}: no such file or folder\n"
+    report = tmp_path / "r.json"
+    tiny.write_model_folder(tmp_path / "tiny", ("onnx-f32",))
+    made = [tmp_path / "made", "--model", tmp_path / "tiny", "--rounds", "1", "--runs", "2"]
+    write_class_folders(tmp_path / "made", 1)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, *made, "--json", report], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == (
+        "edge-emotion: cannot write the output: No space left on device"
+    )
+    assert PeersReport.read(report).models == ["tiny"]  # what was measured is not lost
     (tmp_path / "file").touch()
     write_class_folders(tmp_path / "faces", 1)
     out = [tmp_path / "faces", "--json", tmp_path / "file/below.json"]
