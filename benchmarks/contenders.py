@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import CARD_NAME, InputSpec, ModelCard
-from edge_emotion.errors import EdgeEmotionError, InputError, MissingExtraError, ModelError
+from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError
 from edge_emotion.evaluation import evaluate
 from edge_emotion.training.samples import canonical
 
@@ -55,6 +56,22 @@ class Contender:
     run: Run = time_crops
     answers: list[CropTimes] = field(default_factory=list)
     probabilities: NDArray[np.float32] | None = None  # (faces, labels)
+    error: EdgeEmotionError | None = None  # it should have run
+
+    def fail(self, error: EdgeEmotionError) -> None:
+        """Take it out. A missing extra or a peer that was not fetched is no failure."""
+        missing = isinstance(error, MissingExtraError) or (
+            not self.result.ours and isinstance(error, ModelError)
+        )
+        reason = str(error)
+        if self.request is not None:  # a report is published: it names files, not where they lie
+            root = getattr(self.request, "root", str(Path(self.request.path).parent))
+            for place in (str(Path(root).resolve()), root):
+                reason = reason.replace(f"{place}/", "")
+        status: Literal["missing", "failed"] = "missing" if missing else "failed"
+        self.result = replace(self.result, status=status, reason=reason)
+        self.error = None if missing else error
+        self.request = None
 
 
 def ours(model: str) -> tuple[ModelCard, Path | None, list[Contender]]:
@@ -67,8 +84,8 @@ def ours(model: str) -> tuple[ModelCard, Path | None, list[Contender]]:
             continue
         result = _waiting(f"{card.name} {subject.recipe}", card.labels, ours=True)
         if subject.missing:
-            reason = missing_file(subject)
-            found.append(Contender(replace(result, status="missing", reason=reason)))
+            found.append(Contender(result))
+            found[-1].fail(ModelError(missing_file(subject)))
             continue
         result = replace(result, bytes=subject.path.stat().st_size)
         temperature = card.confidence.temperature
@@ -86,10 +103,9 @@ def others(folder: Path | None, peers: Sequence[Peer] = PEERS) -> list[Contender
         result = _waiting(peer.name, peer.labels, ours=False)
         try:
             weights = peer.check(folder)
-        except (InputError, MissingExtraError) as error:
-            found.append(Contender(replace(result, status="missing", reason=str(error))))
         except EdgeEmotionError as error:
-            found.append(Contender(replace(result, status="failed", reason=str(error))))
+            found.append(Contender(result))
+            found[-1].fail(error)
         else:
             request = PeerRequest(
                 str(weights), InputSpec(64, 64, 1), 1.0, "", [], 0, 0, None,
@@ -147,11 +163,7 @@ def measure(
         try:
             answer = contender.run(request)
         except EdgeEmotionError as error:
-            contender.request = None
-            missing = isinstance(error, MissingExtraError)
-            contender.result = replace(
-                contender.result, status="missing" if missing else "failed", reason=str(error)
-            )
+            contender.fail(error)
             continue
         if timed:
             contender.answers.append(answer)

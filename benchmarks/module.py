@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,3 +52,15 @@ def write_report(path: Path | None, data: bytes) -> None:
     if path is not None:
         write_bytes(path, data)
         note(f"wrote {path}")
+
+
+def raise_failures(failures: Sequence[EdgeEmotionError], of: int) -> None:
+    """Say what failed, once the report of all else is out.
+
+    Raises:
+        EdgeEmotionError: the first one's kind, with its exit code.
+    """
+    for failure in failures:
+        complain(str(failure))
+    if failures:
+        raise type(failures[0])(f"{len(failures)} of {of} failed; the others were measured")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.card import ModelCard
 from edge_emotion.cli.terminal import note, progress
-from edge_emotion.errors import DataError, InputError, UsageError
+from edge_emotion.errors import DataError, EdgeEmotionError, InputError, UsageError
 from edge_emotion.machine import environment_name, read_conditions, read_machine
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import read_dataset
@@ -28,7 +28,7 @@ from edge_emotion.training.samples import canonical
 
 from ..exporters.pictures import read_trained_on
 from .contenders import Contender, Faces, measure, others, ours, summary
-from .module import place_for, run_module, write_report
+from .module import place_for, raise_failures, run_module, write_report
 from .peer_packages import PEERS, fetch
 from .peers_markdown import peers_table
 from .peers_schema import PeersReport, Task, file_name
@@ -98,7 +98,7 @@ def run_peers(
     rounds: int = 4,
     runs: int = 100,
     warmup: int = 20,
-) -> PeersReport:
+) -> tuple[PeersReport, list[EdgeEmotionError]]:
     """Measure models of ours and the peers side by side.
 
     Args:
@@ -108,6 +108,9 @@ def run_peers(
         rounds: processes for each model.
         runs: timed in each.
         warmup: runs before them.
+
+    Returns:
+        The report, and the errors of those that should have run.
 
     Raises:
         ModelError, DataError, UsageError: a model or the data do not fit.
@@ -149,7 +152,7 @@ def run_peers(
         after = read_conditions()
         results = [summary(contender, faces, tasks) for contender in contenders]
     machine = read_machine()
-    return PeersReport(
+    report = PeersReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment_name(machine),
         machine=machine,
@@ -164,6 +167,7 @@ def run_peers(
         tasks=tasks,
         results=results,
     )
+    return report, [c.error for c in contenders if c.error is not None]
 
 
 def main(arguments: list[str]) -> None:
@@ -190,12 +194,13 @@ def main(arguments: list[str]) -> None:
     if chosen.data is None:
         return
     target = place_for(chosen.json, file_name(environment_name(read_machine())))
-    report = run_peers(
+    report, failures = run_peers(
         chosen.data, chosen.model or ["edge-cnn"], chosen.peers,
         rounds=chosen.rounds, runs=chosen.runs,
     )  # fmt: skip
     write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
     print(peers_table(report))
+    raise_failures(failures, len(report.results))
 
 
 if __name__ == "__main__":

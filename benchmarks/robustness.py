@@ -17,13 +17,13 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
 from edge_emotion.cli.terminal import note, progress
-from edge_emotion.errors import EdgeEmotionError, ModelError
+from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError
 from edge_emotion.files import tool_versions
 from edge_emotion.machine import PACKAGES
 
 from .accuracy import Pictures, labelled_pictures, run_subjects
 from .corruptions import CORRUPTIONS, STRENGTHS, Corruption
-from .module import place_for, run_module, write_report
+from .module import place_for, raise_failures, run_module, write_report
 from .robustness_report import Corrupted, RobustnessReport, file_name, robustness_table
 from .schema import KERAS, to_json
 from .subjects import Subject, find_subjects, missing_file
@@ -78,7 +78,7 @@ def run_robustness(
     include_training: bool = False,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
-) -> RobustnessReport:
+) -> tuple[RobustnessReport, list[EdgeEmotionError]]:
     """Measure every export of a model on corrupted pictures.
 
     Args:
@@ -87,7 +87,10 @@ def run_robustness(
         corruptions: which.
         include_training: keep pictures that the model was trained on.
         progress: makes a wrapper for a loop, from what the loop does.
-        warn: told of each picture that cannot be read, and of each export that does not run.
+        warn: told of each picture that cannot be read.
+
+    Returns:
+        The report, and the errors of exports that should have run.
 
     Raises:
         ModelError, DataError: the model or the pictures cannot be read.
@@ -123,9 +126,7 @@ def run_robustness(
                 raise next(iter(failed.values()))  # it ran a moment ago: not the model's doing
             parameters = [float(p) for p in corruption.parameters]
             rows.append(Corrupted(corruption.name, corruption.unit, parameters, found))
-    for recipe, error in errors.items():
-        warn(f"{recipe}: {error}")
-    return RobustnessReport(
+    report = RobustnessReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=card.name,
         labels=list(card.labels),
@@ -142,6 +143,8 @@ def run_robustness(
             if s.recipe in errors
         },
     )
+    # An engine that is not installed is no failure.
+    return report, [e for e in errors.values() if not isinstance(e, MissingExtraError)]
 
 
 def main(arguments: list[str]) -> None:
@@ -162,12 +165,13 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     name = file_name(find_subjects(chosen.model).card.name)
     target = place_for(chosen.json, name)
-    report = run_robustness(
+    report, failures = run_robustness(
         chosen.model, chosen.data, include_training=chosen.include_training_pictures,
         progress=progress, warn=note,
     )  # fmt: skip
     write_report(target, to_json(report))  # first: a full disk behind stdout must not cost it
     print(robustness_table(report))
+    raise_failures(failures, len(failures) + len(report.clean))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ FER = PEERS[0]
 
 @pytest.fixture
 def report(folder: Path, data: Path) -> PeersReport:
-    return run_peers(data, [str(folder)], None, **FAST)
+    return run_peers(data, [str(folder)], None, **FAST)[0]
 
 
 def test_our_exports_are_measured_and_absent_peers_are_named(report: PeersReport) -> None:
@@ -140,7 +140,7 @@ def test_models_with_other_labels_are_a_task_of_their_own(
     for shade, label in ((128, "fear"), (250, "surprise"), (20, "contempt")):
         (data / label).mkdir()
         Image.new("L", (20, 20), shade).save(data / label / "0.png")
-    report = run_peers(data, [str(folder), str(other)], None, **FAST)
+    report, _ = run_peers(data, [str(folder), str(other)], None, **FAST)
     assert report.tasks == [Task(["fear", "surprise"], 2), Task(["angry", "happy", "sad"], 6)]
     assert [(r.name, [s.accuracy for s in r.scores]) for r in report.measured] == [
         ("tiny onnx-f32", [1.0]), ("tiny onnx-int8", [1.0]), ("other onnx-f32", [1.0]),
@@ -161,7 +161,7 @@ def test_faces_are_given_as_they_are_and_trained_ones_left_out(
         assert crop.shape == (*shape, 3)
         assert (crop == shades[label]).all()
     record_trained_on(folder, [data / "sad/0.png"])
-    report = run_peers(data, [str(folder)], None, **FAST)
+    report, _ = run_peers(data, [str(folder)], None, **FAST)
     assert report.left_out == {"a model of ours was trained on it": 1}
     assert report.tasks[0].samples == 5
     record_trained_on(folder, sorted(data.rglob("*.png")))
@@ -243,6 +243,26 @@ def test_one_that_fails_is_not_run_again_and_says_why(faces: Faces) -> None:
     found = summary(contender, faces, [])
     assert len(asked) == 1
     assert (found.status, found.reason) == ("failed", "made: killed by SIGILL")
+    assert isinstance(contender.error, CheckError)
+
+
+def test_an_export_that_is_not_there_fails_and_the_others_go_on(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "model-int8.onnx").unlink()
+    with pytest.raises(ModelError, match="1 of 5 failed; the others were measured"):
+        main([str(data), "--model", str(folder), "--rounds", "1", "--runs", "2"])
+    out, err = capsys.readouterr()
+    assert "| **tiny onnx-f32** |" in out
+    assert "not measured: model-int8.onnx is in card.json but not in the folder" in out
+    assert err == "edge-emotion: model-int8.onnx is in card.json but not in the folder\n"
+
+
+def test_a_reason_names_files_and_not_where_they_lie(tmp_path: Path) -> None:
+    request = CropRequest(str(tmp_path / "m.onnx"), tiny.make_card().input, 1.0, "", [], 0, 0, None)
+    contender = replace(_contender(None), request=request)
+    contender.fail(CheckError(f"{tmp_path}/m.onnx: broken"))
+    assert contender.result.reason == "m.onnx: broken"
 
 
 @pytest.mark.parametrize(

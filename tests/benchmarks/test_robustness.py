@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_emotion.benchmarks.accuracy import Pictures, labelled_pictures, no_pictures
 from edge_emotion.benchmarks.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from edge_emotion.benchmarks.markdown import RESULTS, pages, read_results
+from edge_emotion.benchmarks.module import raise_failures
 from edge_emotion.benchmarks.robustness import accuracies, corrupt, main, run_robustness
 from edge_emotion.benchmarks.robustness_report import Corrupted, RobustnessReport, robustness_table
 from edge_emotion.benchmarks.schema import to_json
@@ -110,7 +111,8 @@ def test_strength_0_gives_the_clean_accuracy(
 
 def test_a_run_measures_each_export_at_each_strength(folder: Path, data: Path) -> None:
     chosen = [c for c in CORRUPTIONS if c.name in ("darker", "brighter")]
-    report = run_robustness(folder, data, corruptions=chosen)
+    report, failures = run_robustness(folder, data, corruptions=chosen)
+    assert failures == []
     assert report.clean == {"onnx-f32": 1.0, "onnx-int8": 1.0}
     darker, brighter = report.corrupted
     # Shades 20, 128, 250 with borders at 85 and 170: 128 x 0.7 = 90 is angry still, 64 is not;
@@ -125,13 +127,14 @@ def test_a_run_measures_each_export_at_each_strength(folder: Path, data: Path) -
 
 def test_an_export_that_is_not_there_is_named(folder: Path, data: Path) -> None:
     (folder / "model-int8.onnx").unlink()
-    told: list[str] = []
-    report = run_robustness(folder, data, corruptions=CORRUPTIONS[:1], warn=told.append)
+    report, failures = run_robustness(folder, data, corruptions=CORRUPTIONS[:1])
     assert list(report.clean) == ["onnx-f32"]
     assert report.not_measured == {
         "onnx-int8": "model-int8.onnx is in card.json but not in the folder"
     }
-    assert told == ["onnx-int8: model-int8.onnx is in card.json but not in the folder"]
+    assert [str(f) for f in failures] == list(report.not_measured.values())
+    with pytest.raises(ModelError, match="1 of 2 failed; the others were measured"):
+        raise_failures(failures, 2)
     assert "onnx-int8 was not measured: model-int8.onnx" in robustness_table(report)
     (folder / "model-f32.onnx").unlink()
     with pytest.raises(ModelError):
