@@ -314,6 +314,24 @@ def test_the_node_worker_says_what_it_lacks(tmp_path: Path) -> None:
     assert answer["message"].startswith("Cannot find module")
 
 
+def test_peak_memory_is_not_that_of_the_parent() -> None:
+    """getrusage's maximum survives exec: a worker of a large process would look large."""
+    code = (
+        "import runpy, sys; room = runpy.run_path(sys.argv[1]); print(room['peak_rss']());"
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    worker = peer_packages.HERE / "peer_fer.py"
+    large = np.ones(400_000_000, np.uint8)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, worker], capture_output=True, text=True, check=True
+    )
+    assert large.all()
+    own, inherited = map(int, done.stdout.split())
+    assert own < 100_000_000
+    if sys.platform == "linux":
+        assert inherited > 400_000_000
+
+
 def test_the_lock_pins_the_versions_that_the_table_names() -> None:
     lock = json.loads((peer_packages.HERE / "npm/package-lock.json").read_text("utf-8"))
     packages = {name: entry for name, entry in lock["packages"].items() if name}
@@ -349,3 +367,4 @@ def test_the_real_peers_run(peer: Peer, tmp_path: Path) -> None:
     assert rows.shape == (4, 7)
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=2e-3)
     assert len(contender.answers[0].latency) == 2
+    assert contender.answers[0].peak_rss > 20_000_000
