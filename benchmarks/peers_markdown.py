@@ -45,7 +45,18 @@ def _rests_on(report: PeersReport) -> str:
         f"those named is taken. Peers run by {engines or 'nothing: none was there'}; fer's own "
         "package would bring TensorFlow. What the peers were trained on is not known to this "
         f"program. Medians of the rounds differ by up to {spread:.0%}"
-        f"{f' ({noisy.name})' if noisy else ''}."
+        f"{f' ({noisy.name})' if noisy else ''}.{_busy(report)}"
+    )
+
+
+def _busy(report: PeersReport) -> str:
+    """A warning, if other programs took the cores."""
+    loads = [c.load for c in (report.before, report.after) if c.load is not None]
+    if not loads or max(loads) <= report.machine.cores:
+        return ""
+    return (
+        f" **Other programs were running** (load {max(loads):g} on {report.machine.cores} cores): "
+        "times are too long, and not for all alike; measure again on a quiet machine."
     )
 
 

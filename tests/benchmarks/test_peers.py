@@ -29,6 +29,7 @@ from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
 from edge_emotion.errors import CheckError, DataError, ModelError, UsageError
+from edge_emotion.machine import Conditions
 from tests import tiny
 from tests.generated import write_class_folders
 
@@ -80,6 +81,14 @@ def test_the_table_has_a_row_for_everybody(report: PeersReport) -> None:
     assert rows[2].startswith("| **tiny onnx-f32** |")
     assert "| 100.0% (61.0% to 100.0%) | 100.0% |" in rows[2]
     assert rows[-1].startswith("| @vladmandic/human 3.3.6 | not measured: not fetched")
+
+
+def test_a_busy_machine_is_told(report: PeersReport) -> None:
+    quiet = Conditions(None, 0.5, None)
+    calm = replace(report, before=quiet, after=quiet)
+    assert "Other programs" not in peers_table(calm)
+    busy = replace(calm, after=Conditions(None, 99.0, None))
+    assert f"(load 99 on {report.machine.cores} cores)" in peers_table(busy)
 
 
 def test_a_page_gets_the_committed_peers(
