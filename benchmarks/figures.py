@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+from edge_emotion.machine import Conditions, Machine
+
+from .layer import LayerReport
 from .schema import ArtefactResult, BenchReport, Share, Timing
 from .words import milliseconds, size
 
@@ -21,8 +25,8 @@ def tables(report: BenchReport) -> list[Table]:
     """Every table of a report; those without rows are left out."""
     found = [
         speed(report), picture(report), footprint(report), accuracy(report), agreement(report),
-        per_label(report), photographs(report), photo_steps(report), *photo_confusions(report),
-        not_measured(report),
+        per_label(report), *map(layers, report.layers), photographs(report), photo_steps(report),
+        *photo_confusions(report), not_measured(report),
     ]  # fmt: skip
     return [t for t in found if t.rows]
 
@@ -214,6 +218,46 @@ def _interval(share: Share | None) -> str:
     return "" if share is None else "{:.1%} to {:.1%}".format(*share.interval)
 
 
+def layers(report: LayerReport) -> Table:
+    """The layers of one int8 artefact, and which of them loses most."""
+    total_float = sum(layer.float_us or 0.0 for layer in report.layers)
+    total_int8 = sum(layer.int8_us or 0.0 for layer in report.layers)
+    timed = report.other_float_us is not None and report.other_int8_us is not None
+    if timed:
+        total_float += report.other_float_us or 0.0
+        total_int8 += report.other_int8_us or 0.0
+
+    def times(float_us: float | None, int8_us: float | None) -> list[str]:
+        if not timed:
+            return []
+        return [
+            "" if us is None or not total else f"{us / total:.1%}"
+            for us, total in ((float_us, total_float), (int8_us, total_int8))
+        ]
+
+    rows = [
+        [
+            layer.name, layer.kind,
+            f"{layer.multiply_adds / 1e6:.2f}" if layer.multiply_adds else "",
+            *times(layer.float_us, layer.int8_us),
+            "exact" if layer.sqnr is None else f"{layer.sqnr:.1f}",
+            "" if layer.lost is None else f"{round(layer.lost, 1) + 0.0:.1f}",  # no -0.0
+        ]
+        for layer in report.layers
+    ]  # fmt: skip
+    if timed:
+        others = times(report.other_float_us, report.other_int8_us)
+        rows.append(["in no layer", "", "", *others, "", ""])
+    worst = report.worst
+    most = f"; most is lost in {worst.name} ({worst.kind})" if worst else ""
+    title = f"Layers of {report.recipe} beside {report.reference}, {report.pictures} pictures"
+    notes = [f"Not in the float file: {', '.join(report.unmatched)}"] if report.unmatched else []
+    notes += report.notes
+    header = ["layer", "kind", "multiply-adds, M", *(["time f32", "time int8"] if timed else []),
+              "SQNR dB", "lost here dB"]  # fmt: skip
+    return Table(". ".join([title + most, *notes]), header, rows)
+
+
 def not_measured(report: BenchReport) -> Table:
     """What was skipped or failed, and why."""
     rows = [[a.recipe, a.status, a.reason] for a in report.artefacts if a.status != "measured"]
@@ -226,7 +270,23 @@ def not_measured(report: BenchReport) -> Table:
     return Table("Not measured", ["artefact", "", "reason"], rows)
 
 
-def machine_line(report: BenchReport) -> str:
+class OnMachine(Protocol):
+    """A report that says on which machine it was made, and in which state that was."""
+
+    @property
+    def machine(self) -> Machine:
+        """Which."""
+
+    @property
+    def before(self) -> Conditions:
+        """Before the first timed process."""
+
+    @property
+    def after(self) -> Conditions:
+        """After the last one."""
+
+
+def machine_line(report: OnMachine) -> str:
     """The machine in one line."""
     machine = report.machine
     flags = machine.int8_flags

@@ -1,7 +1,8 @@
-"""Tables of README.md and of the models' pages, made from the committed results.
+"""Tables of README.md, docs/ and the models' pages, made from the committed results.
 
 ``python -m edge_emotion.benchmarks.markdown`` in the repository writes them anew; with
-``--check`` it only says which are out of date. A test does the same.
+``--check`` it only says which are out of date. A test does the same. A table called ``bench``
+stands between ``<!-- bench:start -->`` and ``<!-- bench:end -->``.
 """
 
 from __future__ import annotations
@@ -13,23 +14,33 @@ from pathlib import Path
 
 from edge_emotion.errors import CheckError, EdgeEmotionError
 from edge_emotion.files import write_bytes
-from edge_emotion.model_readme import BENCH_END as END
-from edge_emotion.model_readme import BENCH_START as START
 
 from .figures import machine_line, method_line
+from .peers_markdown import peers_block
+from .peers_schema import PREFIX as PEERS_PREFIX
+from .peers_schema import PeersReport
+from .robustness_report import PREFIX as ROBUSTNESS_PREFIX
+from .robustness_report import RobustnessReport, robustness_block
 from .schema import ArtefactResult, BenchReport
 from .words import milliseconds, size, threads_word
 
 RESULTS = Path("benchmarks/results")
+PAGES = ("README.md", "docs/accuracy.md")
+
+#: How the names of results begin that are of other programs than ``bench``.
+OTHERS = (PEERS_PREFIX, ROBUSTNESS_PREFIX)
+#: Name of a table -> what stands between its markers.
+Blocks = dict[str, str]
 
 
 def read_results(folder: Path) -> list[BenchReport]:
-    """The committed reports, in the order of their names.
+    """The committed reports of ``bench``, in the order of their names.
 
     Raises:
         InputError: a file that is not a report.
     """
-    return [BenchReport.read(path) for path in sorted(folder.glob("*.json"))]
+    paths = sorted(folder.glob("*.json"))
+    return [BenchReport.read(path) for path in paths if not path.name.startswith(OTHERS)]
 
 
 def markdown_table(report: BenchReport) -> str:
@@ -95,37 +106,51 @@ def block(reports: Sequence[BenchReport]) -> str:
     return "\n\n".join(parts or ["No results yet."])
 
 
-def updated(text: str, reports: Sequence[BenchReport]) -> str:
-    """A page with what is between its markers made anew; as it is, if it has none."""
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    return pattern.sub(lambda _: f"{START}\n{block(reports)}\n{END}", text)
+def updated(text: str, blocks: Blocks) -> str:
+    """A page with what is between its markers made anew; as it is, where it has none."""
+    for name, made in blocks.items():
+        start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+        pattern = re.compile(f"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)
+        escaped = made.replace("\\", r"\\")
+        text = pattern.sub(rf"\g<1>{escaped}\n\g<2>", text)
+    return text
 
 
-def refresh(path: Path, reports: Sequence[BenchReport]) -> bool:
+def refresh(path: Path, blocks: Blocks) -> bool:
     """Make a page's tables anew.
 
     Returns:
         Whether it was out of date.
     """
     old = path.read_text("utf-8")
-    new = updated(old, reports)
+    new = updated(old, blocks)
     if new != old:
         write_bytes(path, new.encode())
     return new != old
 
 
-def is_stale(path: Path, reports: Sequence[BenchReport]) -> bool:
-    """Whether a page's tables are not those of the reports."""
+def is_stale(path: Path, blocks: Blocks) -> bool:
+    """Whether a page's tables are not those of the results."""
     text = path.read_text("utf-8")
-    return updated(text, reports) != text
+    return updated(text, blocks) != text
 
 
-def pages(root: Path) -> dict[Path, list[BenchReport]]:
-    """The pages of a repository, and the reports of each: README.md all, a model's page its own."""
-    reports = read_results(root / RESULTS)
-    found = {root / "README.md": reports} if (root / "README.md").exists() else {}
+def pages(root: Path) -> dict[Path, Blocks]:
+    """The pages of a repository with their tables: a model's page has those of its own reports."""
+    results = root / RESULTS
+    reports = read_results(results)
+    peers = [PeersReport.read(path) for path in sorted(results.glob(f"{PEERS_PREFIX}*.json"))]
+    robust = [
+        RobustnessReport.read(path) for path in sorted(results.glob(f"{ROBUSTNESS_PREFIX}*.json"))
+    ]
+    every = {
+        "bench": block(reports),
+        "peers": peers_block(peers),
+        "robustness": robustness_block(robust),
+    }
+    found = {root / name: every for name in PAGES if (root / name).exists()}
     for path in sorted((root / "models").glob("*/README.md")):
-        found[path] = [r for r in reports if r.model.name == path.parent.name]
+        found[path] = {"bench": block([r for r in reports if r.model.name == path.parent.name])}
     return found
 
 
@@ -137,14 +162,14 @@ def main(arguments: Iterable[str]) -> None:
     """
     found = pages(Path())
     if "--check" in arguments:
-        stale = [str(path) for path, reports in found.items() if is_stale(path, reports)]
+        stale = [str(path) for path, blocks in found.items() if is_stale(path, blocks)]
         if stale:
             raise CheckError(
                 f"out of date: {', '.join(stale)}: python -m edge_emotion.benchmarks.markdown"
             )
         return
-    for path, reports in found.items():
-        if refresh(path, reports):
+    for path, blocks in found.items():
+        if refresh(path, blocks):
             print(path)
 
 

@@ -23,6 +23,8 @@ from .accuracy import (
     unlabelled_pictures,
 )
 from .budget import recommend
+from .inspection import check_layers, inspect_layers
+from .layer import LayerReport
 from .photos import measure_photos
 from .schema import KERAS, ArtefactResult, BenchReport, Model, Settings
 from .subjects import Subject, Subjects, find_subjects, missing_file
@@ -95,6 +97,7 @@ def run_benchmark(
     include_training: bool = False,
     photos: Path | None = None,
     detector: Path | None = None,
+    layers: bool = False,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -107,6 +110,7 @@ def run_benchmark(
         include_training: keep pictures that the model was trained on.
         photos: class folders of photographs, read with each face finder that is there.
         detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
+        layers: look into the int8 exports layer by layer.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each picture that cannot be read.
 
@@ -131,10 +135,14 @@ def run_benchmark(
             )  # fmt: skip
         else:
             pictures = unlabelled_pictures(subjects.card, subjects.folder, into)
+        if layers:
+            check_layers(present, pictures)
         before = read_conditions()
         times = time_subjects(present, subjects.card, settings, progress=progress("timing"))
         after = read_conditions()
         errors.update({r: t.error for r, t in times.items() if t.error is not None})
+        looked: list[LayerReport] = []
+        wrong: list[EdgeEmotionError] = []
         reference: str | None = None
         measured: dict[str, Measured] = {}
         if pictures is not None:
@@ -142,6 +150,8 @@ def run_benchmark(
             logits, failed = run_subjects(alive, pictures, progress=progress("predicting"))
             errors.update(failed)
             reference, measured = judge(logits, pictures, subjects.card)
+            if layers:
+                looked, wrong = inspect_layers(alive, pictures, progress=progress("looking in"))
     if len(errors) == len(subjects.files):
         raise next(iter(errors.values()))
     machine = read_machine()
@@ -173,10 +183,11 @@ def run_benchmark(
         recommended=None,
         verdict=[],
         photos=photo_report,
+        layers=looked,
     )  # fmt: skip
     report = replace(report, recommended=recommend(report))
     failures = [e for s in subjects.files if (e := errors.get(s.recipe)) and not _optional(s, e)]
-    return Outcome(replace(report, verdict=explain(report)), failures)
+    return Outcome(replace(report, verdict=explain(report)), failures + wrong)
 
 
 def _optional(subject: Subject, error: EdgeEmotionError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -13,11 +13,15 @@ from edge_emotion.card import Agreement, Evaluation, Interval, Protocol
 from edge_emotion.errors import InputError
 from edge_emotion.machine import Conditions, Machine
 
+from .layer import LayerReport
+
 SCHEMA_VERSION = 1
 
 #: Order of the artefacts in every table; the float reference is the first of REFERENCES at hand.
 KERAS = "keras"
 REFERENCES = (KERAS, "onnx-f32", "tflite-f32")
+
+R = TypeVar("R")
 
 Status = Literal["measured", "skipped", "failed"]
 DataKind = Literal["labelled", "unlabelled", "none"]
@@ -235,6 +239,7 @@ class BenchReport:
     verdict: list[str]  # what the figures mean here, in sentences
     photos: PhotoReport | None = None  # if photographs were given
     schema_version: int = SCHEMA_VERSION
+    layers: list[LayerReport] = field(default_factory=list)  # empty without --layers
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
@@ -273,9 +278,7 @@ class BenchReport:
 
     def to_json(self) -> bytes:
         """UTF-8 JSON, indented, ending in a newline. Lists of numbers stay on one line."""
-        text = msgspec.json.format(msgspec.json.encode(self), indent=1).decode()
-        # A string in JSON holds no line break, so this cannot reach into one.
-        return re.sub(r"\[\n[-+.\deE,\s]+\]", _one_line, text).encode() + b"\n"
+        return to_json(self)
 
     @classmethod
     def from_json(cls, data: bytes | str, where: str) -> BenchReport:
@@ -288,10 +291,7 @@ class BenchReport:
         Raises:
             InputError: not a report of this schema.
         """
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{where}: not a benchmark report: {error}") from error
+        return from_json(cls, data, where)
 
     @classmethod
     def read(cls, path: Path) -> BenchReport:
@@ -300,10 +300,38 @@ class BenchReport:
         Raises:
             InputError: it cannot be read, or is not a report of this schema.
         """
-        try:
-            return cls.from_json(path.read_bytes(), str(path))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
+        return read_json(cls, path)
+
+
+def to_json(report: object) -> bytes:
+    """UTF-8 JSON, indented, ending in a newline. Lists of numbers stay on one line."""
+    text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
+    # A string in JSON holds no line break, so this cannot reach into one.
+    return re.sub(r"\[\n[-+.\deE,\s]+\]", _one_line, text).encode() + b"\n"
+
+
+def from_json(kind: type[R], data: bytes | str, where: str) -> R:
+    """Read a report of any kind.
+
+    Raises:
+        InputError: not one of this kind and schema.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: not a benchmark report: {error}") from error
+
+
+def read_json(kind: type[R], path: Path) -> R:
+    """Read a report's file.
+
+    Raises:
+        InputError: it cannot be read, or is not one of this kind and schema.
+    """
+    try:
+        return from_json(kind, path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
 
 
 def _one_line(numbers: re.Match[str]) -> str:

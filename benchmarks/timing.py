@@ -120,9 +120,9 @@ def summarise(answers: Sequence[Timed], threads: int, batches: Sequence[int]) ->
             for i, batch in enumerate(batches)
         ],
         start_up=StartUp(
-            import_s=_seconds([a.import_s for a in answers]),
-            load_s=_seconds([a.load_s for a in answers]),
-            first_prediction_s=_seconds([a.first_prediction_s for a in answers]),
+            import_s=median_seconds([a.import_s for a in answers]),
+            load_s=median_seconds([a.load_s for a in answers]),
+            first_prediction_s=median_seconds([a.first_prediction_s for a in answers]),
         ),
         peak_rss=max(a.peak_rss for a in answers),
     )
@@ -151,5 +151,6 @@ def _ms(value: float) -> float:
     return round(float(value), 4)
 
 
-def _seconds(values: Sequence[float]) -> float:
+def median_seconds(values: Sequence[float]) -> float:
+    """The median, to 10 microseconds."""
     return round(statistics.median(values), 5)

@@ -26,6 +26,8 @@ from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
 from edge_emotion.runtimes import Runtime, RuntimeName, open_runtime, runtime_name
 
+from .layer import Layer
+
 #: What a user's program has imported before its first prediction.
 ENGINE_MODULES: dict[RuntimeName, tuple[str, ...]] = {
     "onnx": ("edge_emotion.runtimes.onnx",),
@@ -57,6 +59,33 @@ class LogitsRequest(msgspec.Struct, frozen=True, tag="logits"):
     batch: int
 
 
+class CropRequest(msgspec.Struct, frozen=True, tag="crops"):
+    """Run an artefact on faces cut out of pictures, one by one, as a program that has found them.
+
+    The peers' workers take the same, with what they need beside it.
+    """
+
+    path: str
+    input: InputSpec
+    temperature: float
+    crops: str  # raw uint8 RGB pixels of all faces, one after the other
+    shapes: list[tuple[int, int]]  # height, width of each
+    warmup: int
+    runs: int  # timed, over the faces in turn
+    out: str | None  # raw float32 probabilities (N, labels) to write; None: of no interest
+
+
+class LayersRequest(msgspec.Struct, frozen=True, tag="layers"):
+    """Look into an int8 artefact beside its float original."""
+
+    path: str  # int8
+    reference: str  # float, of the same engine
+    pixels: str  # .npy, uint8 (N, H, W, C)
+    rows: list[int]  # which of them
+    warmup: int
+    runs: int  # profiled, one picture each
+
+
 class Timed(msgspec.Struct, frozen=True, tag="timed"):
     """Answer to a TimeRequest. Lists hold one value a run, in milliseconds."""
 
@@ -77,6 +106,28 @@ class Written(msgspec.Struct, frozen=True, tag="written"):
     """Answer to a LogitsRequest."""
 
 
+class CropTimes(msgspec.Struct, frozen=True, tag="crop-times"):
+    """Answer to a CropRequest."""
+
+    engine: str
+    engine_version: str
+    import_s: float
+    load_s: float
+    first_prediction_s: float
+    latency: list[float]  # milliseconds a run, uint8 pixels to probabilities
+    peak_rss: int  # bytes
+
+
+class Looked(msgspec.Struct, frozen=True, tag="looked"):
+    """Answer to a LayersRequest."""
+
+    layers: list[Layer]
+    unmatched: list[str]  # layers of the int8 file that the float one has not
+    other_float_us: float | None  # microseconds in what belongs to no layer
+    other_int8_us: float | None
+    notes: list[str]  # what could not be measured, and why
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An error that was raised on purpose."""
 
@@ -85,8 +136,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     extra: str | None = None  # set if an optional dependency is missing
 
 
-Request = TimeRequest | LogitsRequest
-Answer = Timed | Written | Failure
+Request = TimeRequest | LogitsRequest | CropRequest | LayersRequest
+Answer = Timed | Written | CropTimes | Looked | Failure
 
 
 def main(started: float) -> None:
@@ -103,6 +154,14 @@ def main(started: float) -> None:
     try:
         if isinstance(request, TimeRequest):
             answer = _time(request, started)
+        elif isinstance(request, CropRequest):
+            from .crops import run_crops  # not before: its import would be in others' times
+
+            answer = run_crops(request, started)
+        elif isinstance(request, LayersRequest):
+            from .layers import run_layers
+
+            answer = run_layers(request)
         else:
             answer = _logits(request)
     except MissingExtraError as error:
@@ -115,9 +174,7 @@ def main(started: float) -> None:
 
 def _time(request: TimeRequest, started: float) -> Timed:
     path = Path(request.path)
-    with suppress(ImportError):  # open_runtime says which extra is missing
-        for module in ENGINE_MODULES[runtime_name(path)]:
-            importlib.import_module(module)
+    import_engine(path)
     imported = time.perf_counter()
     runtime = open_runtime(path, request.threads)
     loaded = time.perf_counter()
@@ -131,7 +188,7 @@ def _time(request: TimeRequest, started: float) -> Timed:
     for _ in range(request.warmup):
         _predict(runtime, request)
     steps = np.array([_predict(runtime, request) for _ in range(request.runs)]).reshape(-1, 3)
-    peak_rss = _peak_rss()  # before the large batches, which need more than prediction does
+    peak = peak_rss()  # before the large batches, which need more than prediction does
     return Timed(
         engine=runtime.engine,
         engine_version=runtime.engine_version,
@@ -146,8 +203,15 @@ def _time(request: TimeRequest, started: float) -> Timed:
             _throughput(runtime, np.repeat(tensor, size, axis=0), request.throughput_s)
             for size in request.batches
         ],
-        peak_rss=peak_rss,
+        peak_rss=peak,
     )
+
+
+def import_engine(path: Path) -> None:
+    """Import what a user's program has imported before it opens the file."""
+    with suppress(ImportError):  # open_runtime says which extra is missing
+        for module in ENGINE_MODULES[runtime_name(path)]:
+            importlib.import_module(module)
 
 
 def _predict(runtime: Runtime, request: TimeRequest) -> tuple[float, float, float]:
@@ -185,8 +249,8 @@ def _throughput(runtime: Runtime, batch: NDArray[np.uint8], seconds: float) -> f
     return calls * len(batch) / passed
 
 
-def _peak_rss() -> int:
-    """Bytes."""
+def peak_rss() -> int:
+    """The highest resident set of this process, in bytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

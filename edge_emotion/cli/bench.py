@@ -75,6 +75,13 @@ def bench(
             help="Keep pictures that the model was trained on; the figures are marked as such.",
         ),
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Also show, layer by layer, what takes the time and where int8 loses accuracy.",
+        ),
+    ] = False,
 ) -> None:
     """Measure every artefact of a model beside its float original: speed, memory, accuracy.
 
@@ -104,6 +111,7 @@ def bench(
         include_training=include_training_pictures,
         photos=photos,
         detector=detector,
+        layers=layers,
         progress=progress,
         warn=note,
     )

@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 
 from edge_emotion.benchmarks.markdown import (
-    END,
     RESULTS,
-    START,
+    block,
     is_stale,
     main,
     markdown_table,
     pages,
+    read_results,
     refresh,
 )
-from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.errors import CheckError
+from edge_emotion.model_readme import BENCH_END as END
+from edge_emotion.model_readme import BENCH_START as START
 
 from .made import make_artefact, make_evaluation, make_report
 
@@ -27,16 +28,17 @@ PAGE = f"# Title\n\n{START}\nold\n{END}\n\nAfter.\n"
 def test_no_page_of_this_repository_has_drifted_from_its_results() -> None:
     stale = [
         str(path.relative_to(ROOT))
-        for path, reports in pages(ROOT).items()
-        if is_stale(path, reports)
+        for path, blocks in pages(ROOT).items()
+        if is_stale(path, blocks)
     ]
     assert stale == [], "python -m edge_emotion.benchmarks.markdown makes them anew"
 
 
 def test_committed_results_are_named_by_environment_and_hold_full_runs() -> None:
-    for path in (ROOT / RESULTS).glob("*.json"):
-        report = BenchReport.read(path)
-        assert path.name == report.file_name
+    reports = read_results(ROOT / RESULTS)
+    assert reports
+    for report in reports:
+        assert (ROOT / RESULTS / report.file_name).is_file()
         assert not report.settings.quick
         assert report.settings.total_runs >= 200
 
@@ -65,27 +67,24 @@ def test_training_set_figures_are_marked_in_the_table() -> None:
 def test_refresh_changes_what_is_between_the_markers_alone(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(PAGE)
-    reports = [make_report()]
-    assert is_stale(path, reports)
-    assert refresh(path, reports)
+    blocks = {"bench": block([make_report()]), "absent": "nowhere"}
+    assert is_stale(path, blocks)
+    assert refresh(path, blocks)
     text = path.read_text()
     assert text.startswith(f"# Title\n\n{START}\n**tiny**")
     assert text.endswith(f"{END}\n\nAfter.\n")
-    assert not is_stale(path, reports)
-    assert not refresh(path, reports)
+    assert not is_stale(path, blocks)
+    assert not refresh(path, blocks)
 
 
-def test_two_reports_come_with_a_warning(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(PAGE)
-    refresh(path, [make_report(), make_report()])
-    assert "never between two of them" in path.read_text()
+def test_two_reports_come_with_a_warning() -> None:
+    assert "never between two of them" in block([make_report(), make_report()])
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("# Title\n")
-    assert not is_stale(path, [make_report()])
+    assert not is_stale(path, {"bench": block([make_report()])})
 
 
 def test_the_command_checks_and_refreshes(

@@ -1,0 +1,66 @@
+"""What the programs of this room that are run by ``python -m`` share: exit codes, output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from edge_emotion.cli.terminal import complain, note
+from edge_emotion.errors import EdgeEmotionError, OutputError
+from edge_emotion.files import check_folder, write_bytes
+
+INTERRUPTED = 130
+
+
+def run_module(main: Callable[[list[str]], None]) -> NoReturn:
+    """Run a program: every error raised on purpose is one line on stderr and its exit code."""
+    code = 0
+    try:
+        main(sys.argv[1:])
+        sys.stdout.flush()
+    except EdgeEmotionError as error:
+        complain(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted")
+        code = INTERRUPTED
+    except OSError as error:  # of stdout: a full disk behind it, or a reader that left
+        if not isinstance(error, BrokenPipeError):
+            complain(f"cannot write the output: {error.strerror or error}")
+        sys.stdout = None  # what is buffered cannot be written
+        code = OutputError.exit_code
+    raise SystemExit(code)
+
+
+def place_for(target: Path | None, name: str) -> Path | None:
+    """Where a report goes: in a folder that exists it gets its own name.
+
+    Raises:
+        OutputError: it cannot be written; said before minutes of measuring.
+    """
+    if target is None:
+        return None
+    path = target / name if target.is_dir() else target
+    check_folder(path.parent)
+    return path
+
+
+def write_report(path: Path | None, data: bytes) -> None:
+    """Write a report, and say where."""
+    if path is not None:
+        write_bytes(path, data)
+        note(f"wrote {path}")
+
+
+def raise_failures(failures: Sequence[EdgeEmotionError], of: int) -> None:
+    """Say what failed, once the report of all else is out.
+
+    Raises:
+        EdgeEmotionError: the first one's kind, with its exit code.
+    """
+    for failure in failures:
+        complain(str(failure))
+    if failures:
+        raise type(failures[0])(f"{len(failures)} of {of} failed; the others were measured")

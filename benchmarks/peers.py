@@ -1,0 +1,207 @@
+"""Our exports beside other people's expression models, in one run on the user's pictures.
+
+``python -m edge_emotion.benchmarks.peers DATA --peers FOLDER`` runs them; ``--fetch`` downloads the
+peers into FOLDER first. Every model is given the same faces, cut out and as they are: expression
+models are compared, not face detectors. Each prepares them by its own steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.card import ModelCard
+from edge_emotion.cli.terminal import note, progress
+from edge_emotion.errors import DataError, EdgeEmotionError, InputError, UsageError
+from edge_emotion.machine import environment_name, read_conditions, read_machine
+from edge_emotion.preprocess import open_picture
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.loading import pixel_hash
+from edge_emotion.training.samples import canonical
+
+from ..exporters.pictures import read_trained_on
+from .contenders import Contender, Faces, measure, others, ours, summary
+from .module import place_for, raise_failures, run_module, write_report
+from .peer_packages import PEERS, fetch
+from .peers_markdown import peers_table
+from .peers_schema import PeersReport, Task, file_name
+
+
+def common_labels(card: ModelCard, available: Sequence[str]) -> list[str]:
+    """The labels of a model that all peers and the data know too, in the model's order."""
+    known = {canonical(label) for label in available}
+    for peer in PEERS:
+        known &= {canonical(label) for label in peer.labels}
+    return [canonical(label) for label in card.labels if canonical(label) in known]
+
+
+def read_faces(
+    data: Path,
+    labels: Sequence[str],
+    seen: NDArray[np.uint64],
+    into: Path,
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Faces:
+    """Faces as the data hold them, upright RGB: the publisher's test split if there is one.
+
+    Args:
+        data: see `read_dataset`.
+        labels: which; a picture whose first choice is another is left out.
+        seen: hashes of pictures that a model of ours was trained or validated on; left out.
+        into: file for the pixels.
+        progress: wraps the loop over pictures.
+        warn: told of each picture that cannot be read.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    dataset = read_dataset(data, labels)
+    left_out = Counter(dataset.dropped)
+    name, samples = dataset.name, dataset.samples
+    if dataset.has_split:
+        name += " test"
+        samples = [s for s in samples if s.split == "test"]
+        left_out["not in the publisher's test split"] = len(dataset.samples) - len(samples)
+    shapes, found = [], []
+    with into.open("wb") as file:
+        for i in progress(range(len(samples))):
+            try:
+                image = open_picture(samples[i].read())
+            except (InputError, OSError, KeyError) as error:
+                left_out["unreadable"] += 1
+                warn(f"left out: {error}")
+                continue
+            if np.uint64(pixel_hash(image)) in seen:
+                left_out["a model of ours was trained on it"] += 1
+                continue
+            file.write(np.asarray(image).tobytes())
+            shapes.append((image.height, image.width))
+            found.append(canonical(dataset.labels[samples[i].label]))
+    if not shapes:
+        raise DataError(f"{data}: no picture left that the models were not trained on")
+    return Faces(name, into, shapes, found, +left_out)
+
+
+def run_peers(
+    data: Path,
+    models: Sequence[str],
+    folder: Path | None,
+    *,
+    rounds: int = 4,
+    runs: int = 100,
+    warmup: int = 20,
+) -> tuple[PeersReport, list[EdgeEmotionError]]:
+    """Measure models of ours and the peers side by side.
+
+    Args:
+        data: labelled faces, cut out; see `read_dataset`.
+        models: of ours: shipped names, folders or files.
+        folder: of the peers, filled by `fetch`; None: they are named as missing.
+        rounds: processes for each model.
+        runs: timed in each.
+        warmup: runs before them.
+
+    Returns:
+        The report, and the errors of those that should have run.
+
+    Raises:
+        ModelError, DataError, UsageError: a model or the data do not fit.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if min(rounds, runs) < 1:
+        raise UsageError("--rounds and --runs must be 1 or more")
+    contenders: list[Contender] = []
+    cards: list[ModelCard] = []
+    hashes = []
+    for model in models:
+        card, where, found = ours(model)
+        cards.append(card)
+        contenders += found
+        trained_on = read_trained_on(where) if where is not None else None
+        hashes.append(trained_on.all if trained_on else np.empty(0, np.uint64))
+    contenders += others(folder)
+    available = read_dataset(data).labels
+    wanted = [common_labels(card, available) for card in cards]
+    # The fewer labels first; a choice that two models share is one task.
+    groups = sorted({tuple(sorted(labels)): labels for labels in wanted}.values(), key=len)
+    if min(map(len, groups)) < 2:
+        raise UsageError(
+            f"{data} ({', '.join(available)}), the peers and the models have fewer than two labels "
+            "in common: name other data"
+        )
+    every = sorted({label for labels in groups for label in labels})
+    with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
+        faces = read_faces(
+            data, every, np.unique(np.concatenate(hashes)), Path(scratch) / "faces.rgb",
+            progress("reading"), note,
+        )  # fmt: skip
+        counts = Counter(faces.labels)
+        tasks = [Task(labels, sum(counts[x] for x in labels)) for labels in groups]
+        before = read_conditions()
+        measure(
+            contenders, faces, rounds=rounds, runs=runs, warmup=warmup, progress=progress("timing")
+        )
+        after = read_conditions()
+        results = [summary(contender, faces, tasks) for contender in contenders]
+    machine = read_machine()
+    report = PeersReport(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment_name(machine),
+        machine=machine,
+        before=before,
+        after=after,
+        data=faces.name,
+        left_out=dict(faces.left_out),
+        rounds=rounds,
+        runs=runs,
+        warmup=warmup,
+        models=[card.name for card in cards],
+        tasks=tasks,
+        results=results,
+    )
+    return report, [c.error for c in contenders if c.error is not None]
+
+
+def main(arguments: list[str]) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_emotion.benchmarks.peers",
+        description="Our exports beside other people's expression models, on your pictures.",
+    )
+    add = parser.add_argument
+    add("data", type=Path, nargs="?", help="labelled faces: class folders, FER+, fer2013.csv")
+    add("--model", action="append", help="of ours; may be repeated [default: edge-cnn]")
+    add("--peers", type=Path, metavar="FOLDER", help="where the peers are, or go")
+    add("--fetch", action="store_true", help="first download the peers into FOLDER: 530 MB")
+    add("--json", type=Path, help="file, or folder that exists, for the report")
+    add("--rounds", type=int, default=4, help="processes for each figure [default: 4]")
+    add("--runs", type=int, default=100, help="runs in each round [default: 100]")
+    chosen = parser.parse_args(arguments)
+    if chosen.fetch and chosen.peers is None:
+        raise UsageError("--fetch needs --peers FOLDER to download into")
+    if chosen.data is None and not chosen.fetch:
+        raise UsageError("name the pictures: python -m edge_emotion.benchmarks.peers DATA")
+    if chosen.fetch:
+        fetch(chosen.peers, note)
+    if chosen.data is None:
+        return
+    target = place_for(chosen.json, file_name(environment_name(read_machine())))
+    report, failures = run_peers(
+        chosen.data, chosen.model or ["edge-cnn"], chosen.peers,
+        rounds=chosen.rounds, runs=chosen.runs,
+    )  # fmt: skip
+    write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
+    print(peers_table(report))
+    raise_failures(failures, len(report.results))
+
+
+if __name__ == "__main__":
+    run_module(main)

@@ -1,0 +1,379 @@
+"""Peers side by side: a tiny model of ours, peers that are not there, and stand-ins for workers.
+
+The real peers run where EDGE_EMOTION_PEERS names a folder that ``--fetch`` filled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_emotion.benchmarks import peer_packages
+from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
+from edge_emotion.benchmarks.crops import read_crops
+from edge_emotion.benchmarks.markdown import pages
+from edge_emotion.benchmarks.peer_packages import PEERS, Peer
+from edge_emotion.benchmarks.peers import common_labels, main, read_faces, run_peers
+from edge_emotion.benchmarks.peers_markdown import peers_table
+from edge_emotion.benchmarks.peers_schema import PeersReport, Task
+from edge_emotion.benchmarks.worker import CropRequest, CropTimes
+from edge_emotion.errors import CheckError, DataError, ModelError, UsageError
+from edge_emotion.machine import Conditions
+from tests import tiny
+from tests.generated import write_class_folders
+
+from .conftest import record_trained_on
+
+FAST = {"rounds": 1, "runs": 3, "warmup": 1}
+FER = PEERS[0]
+
+
+@pytest.fixture
+def report(folder: Path, data: Path) -> PeersReport:
+    return run_peers(data, [str(folder)], None, **FAST)[0]
+
+
+def test_our_exports_are_measured_and_absent_peers_are_named(report: PeersReport) -> None:
+    assert [(r.name, r.status) for r in report.results] == [
+        ("tiny onnx-f32", "measured"), ("tiny onnx-int8", "measured"),
+        ("fer 25.10.3", "missing"), ("@vladmandic/face-api 1.7.15", "missing"),
+        ("@vladmandic/human 3.3.6", "missing"),
+    ]  # fmt: skip
+    assert report.tasks == [Task(["angry", "happy", "sad"], 6)]
+    ours = report.results[1]
+    assert ours.scores[0].accuracy == 1.0
+    assert ours.scores[0].recall == {"angry": 1.0, "happy": 1.0, "sad": 1.0}
+    assert ours.latency is not None
+    assert ours.latency.runs == 3
+    assert ours.start_up is not None
+    assert ours.start_up.import_s > 0.01
+    assert ours.peak_rss is not None
+    assert ours.peak_rss > 10_000_000
+    assert "--fetch" in report.results[2].reason
+
+
+def test_a_report_survives_json_and_names_no_folder(report: PeersReport, tmp_path: Path) -> None:
+    path = tmp_path / report.file_name
+    path.write_bytes(report.to_json())
+    assert PeersReport.read(path) == report
+    assert str(tmp_path) not in path.read_text("utf-8")
+
+
+def test_the_table_has_a_row_for_everybody(report: PeersReport) -> None:
+    lines = peers_table(report).splitlines()
+    assert "data" not in lines[0].split("faces: ")[1].split(" ")[0]
+    assert "faces: 6 of angry, happy, sad" in lines[0]
+    assert "best of those named is taken" in lines[0]
+    rows = lines[2:]
+    assert len(rows) == 2 + len(report.results)
+    assert {row.count("|") for row in rows} == {rows[0].count("|")}
+    assert rows[2].startswith("| **tiny onnx-f32** |")
+    assert "| 100.0% (61.0% to 100.0%) | 100.0% |" in rows[2]
+    assert rows[-1].startswith("| @vladmandic/human 3.3.6 | not measured: not fetched")
+
+
+def test_a_busy_machine_is_told(report: PeersReport) -> None:
+    quiet = Conditions(None, 0.5, None)
+    calm = replace(report, before=quiet, after=quiet)
+    assert "Other programs" not in peers_table(calm)
+    busy = replace(calm, after=Conditions(None, 99.0, None))
+    assert f"(load 99 on {report.machine.cores} cores)" in peers_table(busy)
+
+
+def test_a_page_gets_the_committed_peers(
+    report: PeersReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "repository/benchmarks/results"
+    results.mkdir(parents=True)
+    (results / report.file_name).write_bytes(report.to_json())
+    page = results.parents[1] / "README.md"
+    page.write_text("<!-- peers:start -->\n<!-- peers:end -->\n")
+    blocks = pages(results.parents[1])[page]
+    assert blocks["peers"] == peers_table(report)
+    assert blocks["bench"] == "No results yet."
+
+
+def test_the_best_of_the_task_s_labels_is_taken_and_others_are_ignored() -> None:
+    labels = ["Happiness", "neutral", "fearful", "angry", "sad"]
+    probabilities = np.array(
+        [
+            [0.2, 0.7, 0.0, 0.1, 0.0],  # neutral before happy: happy of the three
+            [0.0, 0.5, 0.5, 0.0, 0.0],  # none of the three: the first of the task
+            [0.1, 0.0, 0.0, 0.4, 0.5],
+            [0.0, 0.0, 1.0, 0.0, 0.0],  # of another task: not counted
+        ],
+        np.float32,
+    )
+    found = score(
+        probabilities, labels, ["happy", "sad", "angry", "fear"], ["angry", "happy", "sad"]
+    )
+    assert found.accuracy == pytest.approx(1 / 3)
+    assert found.recall == {"angry": 0.0, "happy": 1.0, "sad": 0.0}
+    assert found.balanced_accuracy == pytest.approx(1 / 3)
+
+
+def test_labels_in_common_drop_what_a_peer_does_not_know() -> None:
+    eight = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
+    card = tiny.make_card(labels=eight)
+    assert common_labels(card, eight) == [
+        "neutral", "happy", "surprise", "sad", "angry", "disgust", "fear",
+    ]  # fmt: skip
+    assert common_labels(card, ["Sad", "angry"]) == ["sad", "angry"]
+
+
+def test_data_without_common_labels_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "faces", 1)
+    shutil.move(tmp_path / "faces/angry", tmp_path / "faces/bored")
+    shutil.move(tmp_path / "faces/happy", tmp_path / "faces/calm")
+    with pytest.raises(UsageError, match="fewer than two labels in common"):
+        run_peers(tmp_path / "faces", [str(folder)], None, **FAST)
+
+
+def test_models_with_other_labels_are_a_task_of_their_own(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = ["fear", "surprise", "contempt"]  # contempt is known to no peer
+    card = tiny.make_card(name="other", labels=labels)
+    other = tiny.write_model_folder(tmp_path / "other", ("onnx-f32",), card)
+    for shade, label in ((128, "fear"), (250, "surprise"), (20, "contempt")):
+        (data / label).mkdir()
+        Image.new("L", (20, 20), shade).save(data / label / "0.png")
+    report, _ = run_peers(data, [str(folder), str(other)], None, **FAST)
+    assert report.tasks == [Task(["fear", "surprise"], 2), Task(["angry", "happy", "sad"], 6)]
+    assert [(r.name, [s.accuracy for s in r.scores]) for r in report.measured] == [
+        ("tiny onnx-f32", [1.0]), ("tiny onnx-int8", [1.0]), ("other onnx-f32", [1.0]),
+    ]  # fmt: skip
+    row = next(line for line in peers_table(report).splitlines() if "other onnx-f32" in line)
+    assert row.endswith("| 100.0% (34.2% to 100.0%) | 100.0% | other labels |  |")
+
+
+def test_faces_are_given_as_they_are_and_trained_ones_left_out(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    labels = ["angry", "happy", "sad"]
+    faces = read_faces(data, labels, np.empty(0, np.uint64), tmp_path / "faces.rgb")
+    assert sorted(set(faces.shapes)) == [(24, 24), (24, 25)]
+    crops = read_crops(faces.path, faces.shapes)
+    shades = {label: shade for shade, label in tiny.SHADES.items()}
+    for crop, shape, label in zip(crops, faces.shapes, faces.labels, strict=True):
+        assert crop.shape == (*shape, 3)
+        assert (crop == shades[label]).all()
+    record_trained_on(folder, [data / "sad/0.png"])
+    report, _ = run_peers(data, [str(folder)], None, **FAST)
+    assert report.left_out == {"a model of ours was trained on it": 1}
+    assert report.tasks[0].samples == 5
+    record_trained_on(folder, sorted(data.rglob("*.png")))
+    with pytest.raises(DataError, match="no picture left"):
+        run_peers(data, [str(folder)], None, **FAST)
+
+
+def test_weights_that_are_others_are_not_run(tmp_path: Path) -> None:
+    for peer in PEERS:
+        path = tmp_path / peer.weights
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"others")
+    for contender in others(tmp_path):
+        assert contender.result.status == "failed"
+        assert "not the file of" in contender.result.reason
+        assert contender.request is None
+
+
+def test_without_node_its_peers_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.bin"
+    path.write_bytes(b"weights")
+    digest = "9a8c4f9f2c0a1f6b7e1f0f6f7a5d2a1bb3d1b1c8f4f25bb8a5f54d9b5d8d1a44"
+    peer = replace(PEERS[1], weights="w.bin", weights_sha256=digest)
+    monkeypatch.setattr(peer_packages, "sha256", lambda path: digest)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ModelError, match="Node is not installed"):
+        peer.check(tmp_path)
+
+
+def _contender(run: object) -> Contender:
+    waiting = others(None, [replace(FER, name="made")])[0]
+    request = CropRequest("made", tiny.make_card().input, 1.0, "", [], 0, 0, None)
+    result = replace(waiting.result, status="measured", reason="")
+    return Contender(result, request, run)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Faces:
+    path = tmp_path / "faces.rgb"
+    path.write_bytes(bytes(2 * 4 * 4 * 3))
+    return Faces("made", path, [(4, 4), (4, 4)], ["happy", "sad"], Counter())
+
+
+def test_rounds_are_fresh_requests_and_faces_are_read_once_at_the_end(faces: Faces) -> None:
+    asked: list[CropRequest] = []
+
+    def run(request: CropRequest) -> CropTimes:
+        asked.append(request)
+        if request.out is not None:
+            rows = np.zeros((2, 7), np.float32)
+            rows[:, 3] = 1  # happy, by fer's order
+            rows.tofile(request.out)
+        return CropTimes("e", "1", 0.3, 0.2, 0.1, [1.0] * request.runs, 5000 + len(asked))
+
+    contender = _contender(run)
+    measure([contender], faces, rounds=2, runs=4, warmup=3)
+    assert [(r.runs, r.warmup, r.out is None) for r in asked] == [
+        (4, 3, True), (4, 3, True), (0, 0, False),
+    ]  # fmt: skip
+    found = summary(contender, faces, [Task(["happy", "sad"], 2), Task(["happy", "contempt"], 1)])
+    assert found.peak_rss == 5002  # the process that reads every face does not count
+    assert found.latency is not None
+    assert found.latency.runs == 8
+    (only,) = found.scores
+    assert (only.task, only.accuracy) == (["happy", "sad"], 0.5)
+
+
+def test_one_that_fails_is_not_run_again_and_says_why(faces: Faces) -> None:
+    asked = []
+
+    def run(request: CropRequest) -> CropTimes:
+        asked.append(request)
+        raise CheckError("made: killed by SIGILL")
+
+    contender = _contender(run)
+    measure([contender], faces, rounds=3, runs=1, warmup=0)
+    found = summary(contender, faces, [])
+    assert len(asked) == 1
+    assert (found.status, found.reason) == ("failed", "made: killed by SIGILL")
+    assert isinstance(contender.error, CheckError)
+
+
+def test_an_export_that_is_not_there_fails_and_the_others_go_on(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "model-int8.onnx").unlink()
+    with pytest.raises(ModelError, match="1 of 5 failed; the others were measured"):
+        main([str(data), "--model", str(folder), "--rounds", "1", "--runs", "2"])
+    out, err = capsys.readouterr()
+    assert "| **tiny onnx-f32** |" in out
+    assert "not measured: model-int8.onnx is in card.json but not in the folder" in out
+    assert err == "edge-emotion: model-int8.onnx is in card.json but not in the folder\n"
+
+
+def test_a_reason_names_files_and_not_where_they_lie(tmp_path: Path) -> None:
+    request = CropRequest(str(tmp_path / "m.onnx"), tiny.make_card().input, 1.0, "", [], 0, 0, None)
+    contender = replace(_contender(None), request=request)
+    contender.fail(CheckError(f"{tmp_path}/m.onnx: broken"))
+    assert contender.result.reason == "m.onnx: broken"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the pictures"),
+        (["--fetch"], "--fetch needs --peers FOLDER"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        main(arguments)
+
+
+def test_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge_emotion.benchmarks.peers"]
+    done = subprocess.run([*command, tmp_path / "absent"], capture_output=True, text=True)
+    assert done.returncode == 4
+    assert done.stderr == f"edge-emotion: {tmp_path / 'absent'}: no such file or folder\n"
+    report = tmp_path / "r.json"
+    tiny.write_model_folder(tmp_path / "tiny", ("onnx-f32",))
+    made = [tmp_path / "made", "--model", tmp_path / "tiny", "--rounds", "1", "--runs", "2"]
+    write_class_folders(tmp_path / "made", 1)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, *made, "--json", report], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == (
+        "edge-emotion: cannot write the output: No space left on device"
+    )
+    assert PeersReport.read(report).models == ["tiny"]  # what was measured is not lost
+    (tmp_path / "file").touch()
+    write_class_folders(tmp_path / "faces", 1)
+    out = [tmp_path / "faces", "--json", tmp_path / "file/below.json"]
+    done = subprocess.run([*command, *out], capture_output=True, text=True)
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="NO NODE: its worker is not tried")
+def test_the_node_worker_says_what_it_lacks(tmp_path: Path) -> None:
+    request = {"root": str(tmp_path), "package": "human", "path": "x.bin"}
+    done = subprocess.run(
+        PEERS[2].command(), input=json.dumps(request), capture_output=True, text=True, check=True
+    )
+    answer = json.loads(done.stdout)
+    assert answer["type"] == "failure"
+    assert answer["message"].startswith("Cannot find module")
+
+
+def test_peak_memory_is_not_that_of_the_parent() -> None:
+    """getrusage's maximum survives exec: a worker of a large process would look large."""
+    code = (
+        "import runpy, sys; room = runpy.run_path(sys.argv[1]); print(room['peak_rss']());"
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    worker = peer_packages.HERE / "peer_fer.py"
+    large = np.ones(400_000_000, np.uint8)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, worker], capture_output=True, text=True, check=True
+    )
+    assert large.all()
+    own, inherited = map(int, done.stdout.split())
+    assert own < 100_000_000
+    if sys.platform == "linux":
+        assert inherited > 400_000_000
+
+
+def test_the_lock_pins_the_versions_that_the_table_names() -> None:
+    lock = json.loads((peer_packages.HERE / "npm/package-lock.json").read_text("utf-8"))
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+    for peer in PEERS[1:]:
+        name, _, version = peer.name.rpartition(" ")
+        assert packages[f"node_modules/{name}"]["version"] == version
+    assert FER.name.replace(" ", "==") + " --hash=sha256:" in peer_packages.FER_WHEEL
+
+
+def test_what_the_workers_need_is_packaged() -> None:
+    room = peer_packages.HERE
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["edge_emotion.benchmarks"]
+    packaged = {path for pattern in patterns for path in room.glob(pattern)}
+    needed = {path for path in room.rglob("*") if path.suffix in (".cjs", ".json")}
+    assert packaged == {path for path in needed if path.parent.name != "results"}
+    assert len(packaged) == 3
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.package)
+def test_the_real_peers_run(peer: Peer, tmp_path: Path) -> None:
+    where = os.environ.get("EDGE_EMOTION_PEERS")
+    if where is None:
+        pytest.skip("NO PEERS: EDGE_EMOTION_PEERS names no folder that --fetch filled")
+    data = write_class_folders(tmp_path / "faces", 2)
+    faces = read_faces(data, ["angry", "happy"], np.empty(0, np.uint64), tmp_path / "faces.rgb")
+    (contender,) = others(Path(where), [peer])
+    measure([contender], faces, rounds=1, runs=2, warmup=1)
+    assert contender.result.status == "measured", contender.result.reason
+    rows = contender.probabilities
+    assert rows is not None
+    assert rows.shape == (4, 7)
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=2e-3)
+    assert len(contender.answers[0].latency) == 2
+    assert contender.answers[0].peak_rss > 20_000_000
