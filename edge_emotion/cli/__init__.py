@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edge_emotion.cli import bench, bundle, doctor, export, inspect, predict, train
+from edge_emotion.cli import bench, bundle, doctor, export, inspect, predict, train, watch
 from edge_emotion.cli.terminal import complain
 from edge_emotion.errors import EdgeEmotionError, OutputError
 
@@ -77,6 +77,7 @@ app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)
+app.command("watch")(watch.watch)
 app.command("bundle")(bundle.bundle)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
