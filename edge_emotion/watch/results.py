@@ -138,7 +138,7 @@ class Results:
                 continue
             # One line at a time is on its way to the disk: only the last can be torn. Its parts
             # may have got there in any order, and what did not reads as zeros.
-            torn = line.startswith((_HEAD, b"\0")) or _HEAD.startswith(line)
+            torn = all(byte in (0, head) for byte, head in zip(line, _HEAD, strict=False))
             if file.read(1) or not torn:
                 raise OutputError(
                     f"{self.path}: line {number} is not one of edge-emotion watch: "

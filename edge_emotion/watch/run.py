@@ -97,25 +97,28 @@ class Watcher:
             self._stop.wait(max(self._interval, looked * (1 / LOOKING_SHARE - 1)))
 
     def _read(self, picture: Found, looks: int, attempts: Attempts) -> None:
-        try:
-            if not attempts.begin(picture.key):
-                raise PictureError(f"ended the process {MOST_ATTEMPTS} times")
-            data = read_whole(picture)
-            if data is None:
-                return  # another picture by now, or none: the next look sees it
-            row = predict_row(self._predictor, picture.path, data)
-        except PictureError as error:
-            if looks < LAST_TRY:
-                attempts.survived()
-                return
-            reason = str(error).removeprefix("bytes: ")
-            row = {"path": picture.path, "error": reason}
-            self.failed += 1
-            self._note(f"{picture.path!r}: {reason}")
+        if not attempts.begin(picture.key):
+            row = self._failure(picture, f"ended the process {MOST_ATTEMPTS} times")
+        else:
+            try:
+                data = read_whole(picture)
+                if data is None:
+                    return  # another picture by now, or none: the next look sees it
+                row = predict_row(self._predictor, picture.path, data)
+            except PictureError as error:
+                if looks < LAST_TRY:
+                    attempts.survived()
+                    return
+                row = self._failure(picture, str(error).removeprefix("bytes: "))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         row |= {"size": picture.size, "mtime_ns": picture.mtime_ns, "time": now}
         self.results.append(row)
         attempts.survived()
+
+    def _failure(self, picture: Found, reason: str) -> dict[str, Any]:
+        self.failed += 1
+        self._note(f"{picture.path!r}: {reason}")
+        return {"path": picture.path, "error": reason}
 
     def _complain_of(self, folder: str, error: OSError) -> None:
         if folder not in self._unreadable:
