@@ -227,7 +227,7 @@ def test_names_need_not_be_utf_8(tmp_path: Path, model_folder: Path) -> None:
 
 
 def test_a_folder_that_is_gone_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot watch .*gone: No such file or directory"):
+    with pytest.raises(InputError, match=r"cannot watch .*gone: No such file or directory"):
         found_in(tmp_path / "gone")
 
 

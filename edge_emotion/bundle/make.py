@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edge_emotion import __version__
 from edge_emotion.artefacts import Artefact, find_model, open_artefact, read_card
-from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, PINS, PREFERRED, Target
-from edge_emotion.bundle.wheels import download, own_wheel, unpacked_bytes
+from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, PREFERRED, Target
+from edge_emotion.bundle.wheels import download, own_wheel, pinned, unpacked_bytes
 from edge_emotion.card import check_recipe
 from edge_emotion.errors import ModelError, OutputError, UsageError
 from edge_emotion.files import replacing, sha256
@@ -179,9 +179,9 @@ def _get_wheels(
     for python in pythons:
         note(f"getting wheels for Python {python} on {target.machine}")
         with tempfile.TemporaryDirectory(dir=folder.parent) as apart:
-            download(own, target, python, extra, Path(apart))
+            download(target, python, extra, Path(apart))
             got = sorted(Path(apart).glob("*.whl"))
-            largest = max(largest, unpacked_bytes(got))
+            largest = max(largest, unpacked_bytes([own, *got]))
             for wheel in got:
                 wheel.replace(folder / wheel.name)
     return largest * 11 // 10 + _VENV_BYTES  # folders, and bytecode larger than its source
@@ -226,7 +226,7 @@ def _write_files(
             text = text.replace(f"@{word}@", value)
         (folder / name).write_text(text, "utf-8")
     (folder / "install.sh").chmod(0o755)
-    shutil.copyfile(PINS, folder / PINS.name)
+    (folder / "pins.txt").write_text("\n".join([*pinned(extra), ""]), "utf-8")
     unit = "edge-emotion-watch.service"  # filled in by install.sh, which knows the folders
     shutil.copyfile(FILES / unit, folder / unit)
 

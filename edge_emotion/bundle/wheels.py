@@ -99,33 +99,41 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def download(wheel: Path, target: Target, python: str, extra: str, folder: Path) -> None:
-    """Get the wheels that edge-emotion needs on a target's Python, at the pinned versions.
-
-    pip reads environment markers as of the Python that runs here, not of `python`; none of the
-    pinned packages has one on which those that edge-emotion runs on differ.
+def pinned(extra: str) -> list[str]:
+    """Everything that edge-emotion with an extra brings, as ``name==version``.
 
     Args:
-        wheel: edge-emotion's own.
-        target: where it will run.
+        extra: "litert", or "" for the base install.
+    """
+    base, _, more = PINS.read_text("utf-8").partition("# What the extra litert brings")
+    lines = (base + more.partition("\n")[2] if extra else base).splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def download(target: Target, python: str, extra: str, folder: Path) -> None:
+    """Get the wheels that edge-emotion needs on a target's Python, at the pinned versions.
+
+    One by one, without asking for what they need: pip would read environment markers as of the
+    machine and the Python that it runs on here.
+
+    Args:
+        target: where they will run.
         python: such as "3.11".
         extra: edge-emotion's extra that the model needs, or "".
-        folder: where the wheels are put; those of several Pythons share it.
+        folder: where they are put.
 
     Raises:
         InputError: one cannot be got, or there is none for this Python and machine.
     """
-    wanted = f"edge-emotion{f'[{extra}]' if extra else ''} @ {wheel.resolve().as_uri()}"
     what = f"getting the wheels for Python {python} on {target.machine}"
-    to = _for(target, python, folder)
-    _pip([*to, "--constraint", str(PINS), wanted], what)
+    _pip([*_for(target, python, folder), *pinned(extra)], what)
     if target.name == "pi" and python == NUMPY_1_PYTHON:
-        _pip([*to, "--no-deps", NUMPY_1], what)
+        _pip([*_for(target, python, folder), NUMPY_1], what)
 
 
 def _for(target: Target, python: str, folder: Path) -> list[str]:
     tag = f"cp{python.replace('.', '')}"
-    options = ["download", "--only-binary=:all:", "--dest", str(folder)]
+    options = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     options += ["--implementation", "cp", "--python-version", python]
     for abi in (tag, "abi3", "none"):
         options += ["--abi", abi]
@@ -149,9 +157,13 @@ def _pip(arguments: list[str], what: str) -> None:
         [*command, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = (lines or done.stderr.splitlines() or ["no reason given"])[-1]
-        raise InputError(f"{what}: pip: {reason.removeprefix('ERROR: ')}; is there a network?")
+        said = [line.strip() for line in done.stderr.splitlines()] or ["nothing"]
+        # Those of a build are indented, and below them comes advice.
+        reason = ([line for line in said if line.startswith("ERROR: ")] or said)[-1]
+        raise InputError(
+            f"{what}: pip says: {reason.removeprefix('ERROR: ')}; it needs a network, or wheels in "
+            "a folder that PIP_FIND_LINKS names"
+        )
 
 
 def unpacked_bytes(wheels: list[Path]) -> int:

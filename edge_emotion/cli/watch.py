@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,9 @@ def watch(
     damaged one gets a line with "error". Names that begin with a dot and symbolic links are passed
     over. SIGTERM ends the program between two pictures, with exit code 0.
     """
+    # onnxruntime's Linux wheels report to Microsoft unless told not to before they are loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
     from edge_emotion.cli.terminal import complain, note
     from edge_emotion.errors import InputError
     from edge_emotion.watch import Results, Stop, Watcher

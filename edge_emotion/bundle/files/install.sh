@@ -173,9 +173,10 @@ version=$1 bits=$2 libc=$3 libc_minor=$4
 
 # A Pi 4 or 5 runs a 64-bit kernel under the 32-bit system too, so uname alone does not tell.
 [ "$bits" = 64 ] || refuse 1 "$no_32_bit"
-[ "$libc" = glibc ] && [ "$libc_minor" -ge "$GLIBC_MINOR" ] ||
+if [ "$libc" != glibc ] || [ "$libc_minor" -lt "$GLIBC_MINOR" ]; then
     refuse 1 "this system's C library is not glibc 2.$GLIBC_MINOR or later, for which the wheels are" \
         "made: use the Raspberry Pi OS or Debian, bookworm or trixie"
+fi
 case " $PYTHONS " in
     *" $version "*) ;;
     *)
@@ -267,13 +268,18 @@ else
 fi
 cp -R model README.txt "$new/"
 
+# onnxruntime's wheels report to Microsoft unless told not to.
+export ORT_DISABLE_TELEMETRY=1
 # What does not run here must not take the place of what does.
 "$new/bin/python" -c '
 import sys
 from PIL import Image
 from edge_emotion import Predictor
-Predictor(sys.argv[1]).predict(Image.new("RGB", (96, 96), "grey"))' "$new/model/$MODEL" ||
+Predictor(sys.argv[1]).predict(Image.new("RGB", (96, 96), "grey"))' "$new/model/$MODEL" 2>"$new/tried" || {
+    cat "$new/tried" >&2
     refuse 1 "it does not run on this machine; what it said is above; the older install is as it was"
+}
+rm -f "$new/tried"
 
 [ -f "$mark" ] || : >"$mark"
 ln -s "releases/${new##*/}" "$prefix/.current.$$"
