@@ -220,15 +220,13 @@ def _write_files(
         "GLIBC_MINOR": str(GLIBC_MINOR),
         "NETWORK": "No network is needed." if wheels else "pip gets packages from the network.",
     }
-    for name in ("install.sh", "README.txt"):
+    for name in ("install.sh", "README.txt", "edge-emotion-watch.service"):
         text = (FILES / name).read_text("utf-8")
         for word, value in words.items():
             text = text.replace(f"@{word}@", value)
         (folder / name).write_text(text, "utf-8")
     (folder / "install.sh").chmod(0o755)
     (folder / "pins.txt").write_text("\n".join([*pinned(extra), ""]), "utf-8")
-    unit = "edge-emotion-watch.service"  # filled in by install.sh, which knows the folders
-    shutil.copyfile(FILES / unit, folder / unit)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -250,8 +250,13 @@ say "installing edge-emotion $VERSION to $prefix (a minute or two on a Pi) ..."
 wanted=edge-emotion${EXTRA:+[$EXTRA]}==$VERSION
 pins=$here/pins.txt
 if [ -n "$system_packages" ]; then
-    # apt's picamera2 is built for apt's numpy, and numpy 1 and 2 do not mix.
-    numpy=$("$python" -c 'import numpy; print(numpy.__version__.split(".")[0])' 2>/dev/null) || numpy=
+    # apt's picamera2 is built for apt's numpy, and numpy 1 and 2 do not mix: beside a numpy 1 a
+    # numpy 1 is installed, if there is one that edge-emotion takes.
+    numpy=$("$python" -c 'import numpy; print(*numpy.__version__.split(".")[:2])' 2>/dev/null) || numpy=
+    case $numpy in
+        '1 2'[6-9]) numpy=1 ;;
+        '1 '*) if [ "$OFFLINE" = no ] || [ -n "$(find wheels -name 'numpy-1.*')" ]; then numpy=1; fi ;;
+    esac
     if [ "$numpy" = 1 ]; then
         sed 's/^numpy==.*/numpy>=1.26,<2/' "$pins" >"$new/pins.txt"
         pins=$new/pins.txt
@@ -294,8 +299,7 @@ if [ -n "$folder" ]; then
         say account >>"$mark"
     fi
     has_service || say service >>"$mark"
-    sed -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$folder|g" -e "s|@MODEL@|$MODEL|g" \
-        "$here/$UNIT" >"$UNIT_FILE.new"
+    sed -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$folder|g" "$here/$UNIT" >"$UNIT_FILE.new"
     mv "$UNIT_FILE.new" "$UNIT_FILE"
     systemctl daemon-reload
     systemctl enable "$UNIT"
