@@ -21,6 +21,8 @@ from .schema import ArtefactResult, BenchReport
 from .words import milliseconds, size, threads_word
 
 RESULTS = Path("benchmarks/results")
+#: Counted instructions, which are no benchmark; `make pi-instructions` writes it.
+INSTRUCTIONS = "pi-instructions.json"
 
 
 def read_results(folder: Path) -> list[BenchReport]:
@@ -29,7 +31,8 @@ def read_results(folder: Path) -> list[BenchReport]:
     Raises:
         InputError: a file that is not a report.
     """
-    return [BenchReport.read(path) for path in sorted(folder.glob("*.json"))]
+    paths = (path for path in sorted(folder.glob("*.json")) if path.name != INSTRUCTIONS)
+    return [BenchReport.read(path) for path in paths]
 
 
 def markdown_table(report: BenchReport) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_emotion.chips import advice_for
 from edge_emotion.machine import DOT_PRODUCT_FLAGS
 
 from .budget import TIE, needs_no_extra, outside
@@ -31,6 +32,7 @@ def explain(report: BenchReport) -> list[str]:
     return [
         *_deployment(report),
         *_int8(report),
+        *_chip(report),
         *_beside_keras(report),
         *_picture(report),
         *_threads(report),
@@ -107,6 +109,22 @@ def _int8(report: BenchReport) -> Iterator[str]:
         if max(_rounds(report, int8)) >= min(_rounds(report, f32)):
             words += ", but the slowest round of the one is no faster than the fastest of the other"
         yield words + "."
+
+
+def _chip(report: BenchReport) -> Iterator[str]:
+    """What the instruction sets let one expect, beside what was measured."""
+    advice = advice_for(report.machine)
+    if report.machine.has_dot_product is None or not _comparable(report):
+        return
+    expected = advice.choose([a.recipe for a in report.measured])
+    words = f"What to expect of this processor: {advice.why}"
+    if expected is not None and report.recommended not in (None, expected):
+        words += f". That speaks for {expected}; what was measured here speaks for another"
+    yield f"{words}."
+
+
+def _comparable(report: BenchReport) -> bool:
+    return any(report.get(small) and report.get(large) for small, large in PAIRS)
 
 
 def _cause(report: BenchReport, int8: ArtefactResult, f32: ArtefactResult) -> str:
@@ -256,21 +274,14 @@ def _caveats(report: BenchReport) -> Iterator[str]:
             "Whether the model was trained on some of these pictures is not known: its folder does "
             "not record them."
         )
-    noisiest = max(report.measured, key=lambda a: _spread(report, a), default=None)
-    if noisiest is not None and _spread(report, noisiest) > NOISE:
-        yield (
-            f"The machine was noisy: medians of the rounds differ by up to "
-            f"{_spread(report, noisiest):.0%} ({noisiest.recipe}). Trust only larger ratios."
-        )
+    yield from noise(report)
     load = report.before.load
     if load is not None and load > report.machine.cores / 2:
         yield (
             f"Other programs were running: a load of {load:.1f} on {report.machine.cores} cores "
             "when the measurement began."
         )
-    flags = sorted({*(report.before.throttling or []), *(report.after.throttling or [])})
-    if flags:
-        yield f"The board was not at full speed: its firmware reports {', '.join(flags)}."
+    yield from throttling(report)
     if settings.quick or settings.total_runs < 200:
         quick = "This is a quick run: its" if settings.quick else "The"
         yield (
@@ -280,6 +291,23 @@ def _caveats(report: BenchReport) -> Iterator[str]:
     for artefact in report.artefacts:
         if artefact.status != "measured":
             yield f"{artefact.recipe} {artefact.status}: {artefact.reason}."
+
+
+def noise(report: BenchReport) -> Iterator[str]:
+    """That the rounds differ too much, if they do."""
+    noisiest = max(report.measured, key=lambda a: _spread(report, a), default=None)
+    if noisiest is not None and _spread(report, noisiest) > NOISE:
+        yield (
+            f"The machine was noisy: medians of the rounds differ by up to "
+            f"{_spread(report, noisiest):.0%} ({noisiest.recipe}). Trust only larger ratios."
+        )
+
+
+def throttling(report: BenchReport) -> Iterator[str]:
+    """That the board was slowed down, if it was."""
+    flags = sorted({*(report.before.throttling or []), *(report.after.throttling or [])})
+    if flags:
+        yield f"The board was not at full speed: its firmware reports {', '.join(flags)}."
 
 
 def _rounds(report: BenchReport, artefact: ArtefactResult) -> list[float]:

@@ -23,7 +23,7 @@ from edge_emotion.runtimes import Runtime, open_runtime
 
 #: As in instructions.c.
 MARK = 0x7E57000
-WARMUP = 10
+WARMUP = 3
 
 
 def mark(number: int) -> None:

@@ -16,7 +16,7 @@ from .count import WARMUP
 
 HERE = Path(__file__).parent
 #: Inferences between the first two marks; the count repeats to a thousandth with as few.
-RUNS = 10
+RUNS = 5
 
 
 @dataclass(frozen=True)

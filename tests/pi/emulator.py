@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .boards import Board
+from .boards import BOARDS, Board
 
 HERE = Path(__file__).parent
 #: The plugin's API is that of QEMU 7.2, so QEMU is bookworm's whatever the emulated system is.
@@ -138,12 +138,14 @@ class Pi:
         for name, target in links.items():
             (root / name).unlink(missing_ok=True)
             (root / name).symlink_to(target)
-        return cls(qemu, root.resolve(), home.resolve(), exchange.resolve(), (build / "boards"))
+        boards = build / "boards"
+        for board in BOARDS:
+            board.write(boards / board.cpu)
+        return cls(qemu, *(path.resolve() for path in (root, home, exchange, boards)))
 
     def command(self, board: Board, command: Sequence[str], *options: str) -> list[str]:
         """What runs `command` on `board`; `options` are QEMU's."""
-        files = (self.boards / board.cpu).resolve()
-        board.write(files)
+        files = self.boards / board.cpu
         qemu = " ".join([f"/tools{QEMU}aarch64", "-cpu", board.cpu, *options])
         return [
             "unshare", "--mount", "--net", *(["--map-root-user"] if os.geteuid() else []),

@@ -1,6 +1,6 @@
 """``make pi``: is what a Raspberry Pi answers what this machine answers?
 
-    python -m tests.pi.prove [--suite trixie] [--write FILE] [--no-counts]
+    python -m tests.pi.prove [--suite trixie] [--write FILE] [--no-counts] [--workers N]
 
 Makes a bundle, installs it in an emulated Raspberry Pi without a network, from the archive alone,
 and compares the golden vectors of each processor with those of this machine. Then counts the
@@ -14,12 +14,17 @@ What it does not show: seconds, heat, a camera. Those are measured on a board, b
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +36,8 @@ from .counting import Count, NoCompilerError, build_plugin, count, counts_table,
 from .emulator import CannotEmulateError, Pi, Qemu, run
 from .pictures import write_pictures
 
+T = TypeVar("T")
+
 REPOSITORY = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 BUILD = REPOSITORY / "build/pi"
@@ -41,6 +48,8 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 OLD_X86 = "Haswell,-pcid,-x2apic,-tsc-deadline,-invpcid,-spec-ctrl"
 OLD_X86_NAME = "x86 without VNNI"
 
+#: The program of the environment that runs this.
+OWN_PROGRAM = Path(sys.executable).with_name("edge-emotion")
 PREFIX = "/home/pi/edge-emotion"
 PYTHON = f"{PREFIX}/current/bin/python"
 PROGRAM = f"{PREFIX}/current/bin/edge-emotion"
@@ -62,8 +71,7 @@ BEGAN = time.monotonic()
 
 def make_bundle(suite: str, out: Path) -> None:
     """Make the archive that a user carries to the Pi, by the command that the user runs."""
-    program = Path(sys.executable).with_name("edge-emotion")
-    command = [str(program), "bundle", "--target", "pi"]
+    command = [str(OWN_PROGRAM), "bundle", "--target", "pi"]
     command += ["--python", PYTHONS[suite], "--out", str(out), "--overwrite"]
     run(command, os.environ)
 
@@ -86,48 +94,98 @@ def golden_here(pictures: Path, out: Path, *prefix: str, qemu: Qemu | None = Non
     run([*prefix, sys.executable, str(HERE / "golden.py"), str(pictures), str(out)], environment)
 
 
-def compare_all(pi: Pi, pictures: Path) -> list[Row]:
+def compare_all(pi: Pi, pictures: Path, workers: int) -> list[Row]:
     """Golden vectors of every processor, beside those of this one."""
     say("golden vectors: this machine")
     golden_here(pictures, BUILD / "golden-x86.npz")
     here = load(BUILD / "golden-x86.npz")
-    say(f"golden vectors: {OLD_X86_NAME}")
-    out = BUILD / "golden-old-x86.npz"
-    golden_here(pictures, out, *pi.qemu.command("x86_64", OLD_X86), qemu=pi.qemu)
-    rows = compare(OLD_X86_NAME, here, load(out))
-    for board in BOARDS:
+
+    def old_x86() -> list[Row]:
+        say(f"golden vectors: {OLD_X86_NAME}")
+        out = BUILD / "golden-old-x86.npz"
+        golden_here(pictures, out, *pi.qemu.command("x86_64", OLD_X86), qemu=pi.qemu)
+        return compare(OLD_X86_NAME, here, load(out))
+
+    def on_board(board: Board) -> list[Row]:
         say(f"golden vectors: {board.name}")
-        pi.run(board, [PYTHON, "/mnt/golden.py", "/mnt/pictures", "/mnt/golden.npz"])
-        rows += compare(f"{board.name} ({board.cpu})", here, load(pi.exchange / "golden.npz"))
-    return rows
+        name = f"golden-{board.cpu}.npz"
+        pi.run(board, [PYTHON, "/mnt/golden.py", "/mnt/pictures", f"/mnt/{name}"])
+        return compare(f"{board.name} ({board.cpu})", here, load(pi.exchange / name))
+
+    tasks = [old_x86, *(partial(on_board, board) for board in BOARDS)]
+    return [row for rows in in_parallel(tasks, workers) for row in rows]
 
 
-def count_all(pi: Pi) -> list[Count]:
+def in_parallel(tasks: Sequence[Callable[[], T]], workers: int) -> list[T]:
+    """What the tasks give, in their order; the first one's error if one fails."""
+    with ThreadPoolExecutor(workers) as pool:
+        pending = [pool.submit(task) for task in tasks]
+        try:
+            return [future.result() for future in pending]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def same_answers(pi: Pi, board: Board) -> str:
+    """Run ``edge-emotion predict`` on both sides, with the bundle's model, on all pictures.
+
+    Returns:
+        A line that says so.
+
+    Raises:
+        RuntimeError: another answer, or none.
+    """
+    say(f"edge-emotion predict: {board.name}")
+    options = "predict --json --faces off --model"
+    command = f"{PROGRAM} {options} {PREFIX}/current/model/model-* /mnt/pictures/*"
+    there = pi.run(board, ["sh", "-euc", command]).stdout
+    command = f"{OWN_PROGRAM} {options} {pi.home}/edge-emotion/current/model/model-* pictures/*"
+    here = run(["sh", "-euc", f"cd '{pi.exchange}'; {command}"], os.environ).stdout
+    if answers(there) != answers(here):
+        raise RuntimeError(f"edge-emotion predict answers otherwise on {board.name}")
+    return (
+        f"edge-emotion predict on {board.name}: the answers of this machine to "
+        f"{len(answers(there))} pictures"
+    )
+
+
+def answers(lines: str) -> list[tuple[str, str, bool]]:
+    """Picture, label and doubt of each line of ``predict --json``."""
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines.splitlines()]
+    return [(Path(row["path"]).name, row["label"], row["uncertain"]) for row in rows]
+
+
+def count_all(pi: Pi, workers: int) -> list[Count]:
     """Instructions per inference, on each processor of COUNTED and on the old x86.
 
     Raises:
         NoCompilerError: the plugin cannot be built.
     """
-    plugin, marks = pi.exchange / "instructions.so", pi.exchange / "marks"
+    plugin = pi.exchange / "instructions.so"
     build_plugin(plugin)
-    counts = []
-    for board in COUNTED:
+
+    def on_board(board: Board) -> list[Count]:
         say(f"instructions: {board.name}")
-        options = ("-plugin", "/mnt/instructions.so,out=/mnt/marks")
+        marks = f"marks-{board.cpu}"
+        options = ("-plugin", f"/mnt/{plugin.name},out=/mnt/{marks}")
+        return count(
+            lambda runs: pi.run(board, [PYTHON, "/mnt/count.py", runs], *options).stdout,
+            pi.exchange / marks, board.cpu, board.name, "asimddp" in board.features.split(),
+        )  # fmt: skip
 
-        def on_board(runs: str, board: Board = board, options: tuple[str, ...] = options) -> str:
-            return pi.run(board, [PYTHON, "/mnt/count.py", runs], *options).stdout
+    def old_x86() -> list[Count]:
+        say(f"instructions: {OLD_X86_NAME}")
+        marks = pi.exchange / "marks-old-x86"
+        command = pi.qemu.command("x86_64", OLD_X86, "-plugin", f"{plugin},out={marks}")
+        command += [sys.executable, str(HERE / "count.py")]
+        return count(
+            lambda runs: run([*command, runs], pi.qemu.environment).stdout,
+            marks, OLD_X86.partition(",")[0], OLD_X86_NAME, False,
+        )  # fmt: skip
 
-        dot_product = "asimddp" in board.features.split()
-        counts += count(on_board, marks, board.cpu, board.name, dot_product)
-    say(f"instructions: {OLD_X86_NAME}")
-    emulator = pi.qemu.command("x86_64", OLD_X86, "-plugin", f"{plugin},out={marks}")
-
-    def here(runs: str) -> str:
-        command = [*emulator, sys.executable, str(HERE / "count.py"), runs]
-        return run(command, pi.qemu.environment).stdout
-
-    return counts + count(here, marks, OLD_X86.partition(",")[0], OLD_X86_NAME, False)
+    tasks = [*(partial(on_board, board) for board in COUNTED), old_x86]
+    return [c for counts in in_parallel(tasks, workers) for c in counts]
 
 
 def size_and_memory(pi: Pi) -> list[str]:
@@ -146,7 +204,7 @@ def size_and_memory(pi: Pi) -> list[str]:
     return lines
 
 
-def prove(suite: str, write: Path | None, counting: bool) -> bool:
+def prove(suite: str, write: Path | None, counting: bool, workers: int) -> bool:
     """Do all of it; give whether all is as it must be.
 
     Raises:
@@ -169,13 +227,13 @@ def prove(suite: str, write: Path | None, counting: bool) -> bool:
         say("no ../shared/data/synthetic-faces: generated pictures only")
     for name in ("golden.py", "count.py"):
         shutil.copy(HERE / name, pi.exchange)
-    rows = compare_all(pi, pictures)
+    rows = compare_all(pi, pictures, workers)
     print(f"{number} pictures; beside this machine, QEMU {qemu.version}, Debian {suite}\n")
     print(bits_table(rows), "\n")
-    print("\n".join(size_and_memory(pi)), "\n")
+    print("\n".join([same_answers(pi, PI4), *size_and_memory(pi)]), "\n")
     if counting or write:
         try:
-            counts = count_all(pi)
+            counts = count_all(pi, workers)
         except NoCompilerError as error:
             if write:
                 raise
@@ -197,9 +255,11 @@ def main() -> int:
     parser.add_argument("--suite", choices=PYTHONS, default="bookworm", help="which Debian")
     parser.add_argument("--write", type=Path, help="write the counts there as JSON")
     parser.add_argument("--no-counts", action="store_true", help="leave the counting out")
+    parser.add_argument("--workers", type=int, default=2, help="emulators at a time")
     options = parser.parse_args()
     try:
-        return int(not prove(options.suite, options.write, not options.no_counts))
+        good = prove(options.suite, options.write, not options.no_counts, options.workers)
+        return int(not good)
     except CannotEmulateError as error:
         line = f"SKIPPED: THE EMULATED RASPBERRY PI WAS NOT TRIED: {error}"
         print(f"\n{'!' * 78}\n{line}\n{'!' * 78}\n", file=sys.stderr)
