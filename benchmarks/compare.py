@@ -79,9 +79,7 @@ def _cell(report: BenchReport, recipe: str, base: str | None) -> str | None:
     return f"{words} *" if recipe == report.recommended else words
 
 
-def _notes(
-    names: Sequence[str], reports: Sequence[BenchReport], base: str | None
-) -> Iterator[str]:
+def _notes(names: Sequence[str], reports: Sequence[BenchReport], base: str | None) -> Iterator[str]:
     named = list(zip(names, reports, strict=True))
     yield (
         f"x: times as fast as {base or 'the float reference'} in the same report. Compare these; a "

@@ -23,7 +23,7 @@ from edge_emotion.chips import (
 from edge_emotion.cli import app
 from edge_emotion.errors import UnknownNameError
 from edge_emotion.machine import Machine
-from tests.pi.counting import Count, CountTable
+from tests.pi.counting import Count, CountTable, updated
 
 TABLE = Path(__file__).parents[1] / "benchmarks/results/pi-instructions.json"
 COUNTED = {"cortex-a72": PI_4, "cortex-a76": PI_5, "Haswell": OLD_X86}
@@ -53,6 +53,13 @@ def test_the_table_holds_each_processor_and_both_kinds_of_each_engine() -> None:
     assert table.qemu.startswith("7.2")
     assert all(len(c.sha256) == 64 and c.engine_version for c in table.counts)
     assert all(c.instructions > 100_000 for c in table.counts)
+
+
+def test_the_page_has_the_table() -> None:
+    page = (TABLE.parents[2] / "docs/pi.md").read_text("utf-8")
+    assert updated(page, CountTable.read(TABLE)) == page, "docs/pi.md: make pi-instructions"
+    with pytest.raises(ValueError, match="no <!-- instructions:start"):
+        updated("# A page", CountTable.read(TABLE))
 
 
 @pytest.mark.parametrize("cpu", COUNTED)

@@ -17,6 +17,7 @@ from .count import WARMUP
 HERE = Path(__file__).parent
 #: Inferences between the first two marks; the count repeats to a thousandth with as few.
 RUNS = 5
+START, END = "<!-- instructions:start -->", "<!-- instructions:end -->"
 
 
 @dataclass(frozen=True)
@@ -145,3 +146,30 @@ def counts_table(counts: Sequence[Count]) -> str:
         ])  # fmt: skip
     header = ("machine", "model, export", "million instructions", "of its float export")
     return table(header, rows)
+
+
+def markdown(counts: CountTable) -> str:
+    """The table of docs/pi.md: a row for each model's export, a column for each machine."""
+    machines = list(dict.fromkeys(c.machine for c in counts.counts))
+    found = {(c.model, c.recipe, c.machine): c.instructions / 1e6 for c in counts.counts}
+    keys = dict.fromkeys((c.model, c.recipe) for c in counts.counts)
+    lines = [["million instructions", *machines], ["---", *("---:" for _ in machines)]]
+    for model, recipe in keys:
+        cells = (found.get((model, recipe, machine)) for machine in machines)
+        lines.append([f"{model} {recipe}", *("-" if c is None else f"{c:.1f}" for c in cells)])
+    engines = sorted({f"{c.engine} {c.engine_version}" for c in counts.counts})
+    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{rows}\n\n{', '.join(engines)}; QEMU {counts.qemu}, {counts.system}."
+
+
+def updated(page: str, counts: CountTable) -> str:
+    """docs/pi.md with the table between its markers made anew.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    head, start, rest = page.partition(START)
+    _, end, tail = rest.partition(END)
+    if not end:
+        raise ValueError(f"no {START} with {END} after it")
+    return f"{head}{start}\n{markdown(counts)}\n{end}{tail}"

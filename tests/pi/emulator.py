@@ -192,4 +192,3 @@ def run(
             f"exit code {done.returncode}: {' '.join(command[-4:])}\n{done.stdout}{done.stderr}"
         )
     return done
-

@@ -89,6 +89,4 @@ def test_fifty_generated_pictures_and_the_synthetic_ones(tmp_path: Path) -> None
     assert write_pictures(tmp_path / "b", tmp_path / "faces") == 53
     assert (tmp_path / "b" / "synthetic-1").read_bytes() == b"as it is"
     same = [p.name for p in (tmp_path / "a").iterdir()]
-    assert all(
-        (tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in same
-    )
+    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in same)
