@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,36 @@ from edge_emotion.machine import environment_name, read_conditions, read_machine
 
 from . import prove
 from .boards import BOARDS, PI4, PI5, Board
-from .emulator import CannotEmulateError, Qemu
+from .emulator import CannotEmulateError, Pi, Qemu
+
+NO_NETWORK = """
+import os, socket
+try:
+    socket.create_connection(("192.0.2.1", 80), 1)
+except OSError as error:
+    print(os.strerror(error.errno))
+"""
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Pi:
+    """The emulated Pi that make pi left, with a home of its own."""
+    build = prove.BUILD.resolve()
+    if not all((build / name / ".made-from").is_file() for name in ("tools", "bookworm")):
+        pytest.skip("NO EMULATED PI: make pi unpacks it into build/pi")
+    for name in ("home", "exchange", "boards"):
+        (tmp_path / name).mkdir()
+    for board in BOARDS:
+        board.write(tmp_path / "boards" / board.cpu)
+    found = Pi(
+        Qemu(build / "tools"), build / "bookworm", tmp_path / "home", tmp_path / "exchange",
+        tmp_path / "boards",
+    )  # fmt: skip
+    try:
+        found.check(PI4)
+    except CannotEmulateError as error:
+        pytest.skip(f"THE EMULATED PI WAS NOT TRIED: {error}")
+    return found
 
 
 def board_root(board: Board, folder: Path) -> Path:
@@ -68,6 +98,71 @@ def test_no_mirror_is_a_loud_skip_and_leaves_no_folder(
     assert "SKIPPED: THE EMULATED RASPBERRY PI WAS NOT TRIED" in said.err
     assert "no route to the mirror" in said.err or "debian-archive-keyring" in said.err
     assert not (tmp_path / "build/tools").exists()
+
+
+class _Said(Pi):
+    """An emulator that says what it is told to, one ending after the other."""
+
+    def command(self, board: Board, command: Sequence[str], *options: str) -> list[str]:
+        script, counter = " ".join(command), self.home / "calls"
+        return ["sh", "-c", f"echo x >>{counter}; n=$(wc -l <{counter}); {script}"]
+
+
+def said(folder: Path) -> Pi:
+    return _Said(Qemu(folder), folder, folder, folder, folder)
+
+
+def calls(folder: Path) -> int:
+    return len((folder / "calls").read_text().splitlines())
+
+
+HEAP = "malloc(): unaligned tcache chunk detected"
+
+
+def test_when_qemu_itself_dies_it_is_run_again(tmp_path: Path) -> None:
+    script = f'[ $n = 3 ] || {{ echo "{HEAP}" >&2; exit 127; }}; echo done'
+    assert said(tmp_path).run(PI4, [script]).stdout == "done\n"
+    assert calls(tmp_path) == 3
+
+
+def test_when_it_always_dies_that_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="exit code 127"):
+        said(tmp_path).run(PI4, [f'echo "{HEAP}" >&2; exit 127'])
+    assert calls(tmp_path) == 3
+
+
+def test_a_program_whose_own_heap_breaks_is_not_run_again(tmp_path: Path) -> None:
+    lines = f"{HEAP}\\nqemu: uncaught target signal 6 (Aborted) - core dumped"
+    with pytest.raises(RuntimeError, match="exit code 134"):
+        said(tmp_path).run(PI4, [f'printf "{lines}\\n" >&2; exit 134'])
+    assert calls(tmp_path) == 1
+
+
+def test_a_program_that_fails_is_not_run_again(tmp_path: Path) -> None:
+    done = said(tmp_path).run(PI4, ["exit 3"], check=False)
+    assert (done.returncode, calls(tmp_path)) == (3, 1)
+
+
+def test_a_killed_program_does_not_end_with_0(pi: Pi) -> None:
+    """PRoot alone would say 0."""
+    done = pi.run(PI4, ["sh", "-c", "kill -KILL $$"], check=False)
+    assert done.returncode == 128 + 9
+    assert pi.run(PI4, ["sh", "-c", "exit 7"], check=False).returncode == 7
+
+
+def test_the_emulated_pi_has_its_board_and_no_network(pi: Pi) -> None:
+    script = "uname -m; tail -n 1 /proc/cpuinfo; cat /sys/devices/system/cpu/present; id -u"
+    lines = pi.run(PI5, ["sh", "-c", script]).stdout.splitlines()
+    assert lines[0] == "aarch64"
+    assert lines[1].endswith(PI5.model)
+    assert lines[2] == "0-3"
+    route = pi.run(PI5, ["python3", "-c", NO_NETWORK]).stdout
+    assert route == "Network is unreachable\n"
+
+
+def test_nothing_stays_mounted(pi: Pi) -> None:
+    pi.run(PI4, ["true"])
+    assert str(pi.root) not in Path("/proc/self/mountinfo").read_text("utf-8")
 
 
 def test_a_board_that_answers_otherwise_is_a_failure() -> None:
