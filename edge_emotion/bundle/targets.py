@@ -15,7 +15,7 @@ FILES = Path(__file__).with_name("files")
 PINS = FILES / "pins.txt"
 
 #: Which export a bundle takes, if none is named. tflite-int8 gives the same bits on every board
-#: and needs the fewest instructions on a Pi 5; on a Pi 4 no export needs clearly fewer.
+#: and takes the fewest instructions of all counted on a Pi 5; on a Pi 4 none takes clearly fewer.
 PREFERRED = ("tflite-int8", "onnx-int8", "tflite-int8-dynamic", "tflite-f32", "onnx-f32")
 
 #: What edge-emotion runs on.

@@ -22,7 +22,8 @@ from edge_emotion.watch.stop import Stop
 #: Looks at which a new picture is tried: unchanged since the look before; and, if it was damaged
 #: then, once more after its writer may have been held up. Then it gets a line that says so.
 FIRST_TRY, LAST_TRY = 2, 12
-#: Looking at the folder may take this share of the time: with 100,000 files in it, looks get rarer.
+#: With nothing new, looking at the folder takes this share of the time at most: with 100,000 files
+#: in it, looks get rarer.
 LOOKING_SHARE = 0.1
 
 
@@ -94,7 +95,8 @@ class Watcher:
                 self.results.refresh()
                 if picture.key not in self.results:
                     self._read(picture, looks, attempts)
-            self._stop.wait(max(self._interval, looked * (1 / LOOKING_SHARE - 1)))
+            rest = 0.0 if waiting else looked * (1 / LOOKING_SHARE - 1)
+            self._stop.wait(max(self._interval, rest))
 
     def _read(self, picture: Found, looks: int, attempts: Attempts) -> None:
         if not attempts.begin(picture.key):
