@@ -13,9 +13,9 @@ from pathlib import Path
 from edge_emotion.card import RECIPES
 from edge_emotion.errors import InputError
 
+from .caveats import noise, throttling
 from .figures import Table, machine_line
 from .schema import KERAS, REFERENCES, ArtefactResult, BenchReport
-from .verdict import noise, throttling
 from .words import ms, threads_word
 
 

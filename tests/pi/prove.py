@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from edge_emotion.errors import EdgeEmotionError, OutputError
 from edge_emotion.files import write_bytes
 
 from .boards import BOARDS, COUNTED, PI4, Board
@@ -232,6 +233,7 @@ def prove(suite: str, write: Path | None, counting: bool, workers: int) -> bool:
     print(f"{number} pictures; beside this machine, QEMU {qemu.version}, Debian {suite}\n")
     print(bits_table(rows), "\n")
     print("\n".join([same_answers(pi, PI4), *size_and_memory(pi)]), "\n")
+    good = all(row.good for row in rows)
     if counting or write:
         try:
             counts = count_all(pi, workers)
@@ -242,12 +244,13 @@ def prove(suite: str, write: Path | None, counting: bool, workers: int) -> bool:
         else:
             print("Instructions of one inference, one thread. Not a time: see docs/pi.md\n")
             print(counts_table(counts), "\n")
-            if write:
+            if write and good:
                 made = make_table(qemu.version, f"Debian {suite}", counts)
                 write_bytes(write, made.to_json())
                 write_bytes(PAGE, updated(PAGE.read_text("utf-8"), made).encode())
                 say(f"wrote {write} and {PAGE.name}")
-    good = all(row.good for row in rows)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    say(f"{used.ru_utime + used.ru_stime:.0f} s of processor time")
     say("all as it must be" if good else "FAILED: see what is in capitals above")
     return good
 
@@ -270,9 +273,12 @@ def main() -> int:
     except (NotComparableError, NoCompilerError, RuntimeError, ValueError) as error:
         print(f"make pi: {error}", file=sys.stderr)
         return 1
-    except subprocess.SubprocessError as error:
+    except EdgeEmotionError as error:
         print(f"make pi: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
+    except OSError as error:  # a full disk
+        print(f"make pi: cannot write below {BUILD}: {error}", file=sys.stderr)
+        return OutputError.exit_code
     except KeyboardInterrupt:
         return 130
 
