@@ -6,7 +6,7 @@ against a float model of the same report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edge_emotion.errors import InputError
 
 from .caveats import noise, throttling
 from .figures import Table, machine_line
-from .schema import KERAS, REFERENCES, ArtefactResult, BenchReport
+from .schema import KERAS, REFERENCES, BenchReport
 from .words import ms, threads_word
 
 
@@ -109,15 +109,11 @@ def _other_files(named: Sequence[tuple[str, BenchReport]]) -> Iterator[str]:
         yield f"These are not the same model: Keras file {_sums(originals)}."
         return
     for recipe in RECIPES:
-        sums = {name: a.sha256 for name, report in named if (a := _file(report, recipe))}
+        files = {name: report.get(recipe) for name, report in named}
+        sums = {name: a.sha256 for name, a in files.items() if a and a.sha256}
         if len(set(sums.values())) > 1:
             yield f"{recipe} is not the same file everywhere, though of one model: {_sums(sums)}."
 
 
-def _file(report: BenchReport, recipe: str) -> ArtefactResult | None:
-    artefact = report.get(recipe)
-    return artefact if artefact and artefact.sha256 else None
-
-
-def _sums(sums: dict[str, str | None]) -> str:
-    return ", ".join(f"{name} {str(digest)[:12]}" for name, digest in sums.items())
+def _sums(sums: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {digest[:12]}" for name, digest in sums.items())
