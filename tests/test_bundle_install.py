@@ -224,8 +224,9 @@ case $1 in
             *libc*) echo {PYTHON} 64 glibc 36 ;;
             *numpy*) exit 1 ;;
         esac ;;
-    -m) mkdir -p "$3/bin"; printf '#!/bin/sh\\nexit 0\\n' >"$3/bin/python"
-        chmod +x "$3/bin/python" ;;
+    -m) for last; do :; done
+        mkdir -p "$last/bin"; printf '#!/bin/sh\\nexit 0\\n' >"$last/bin/python"
+        chmod +x "$last/bin/python" ;;
 esac"""
 
 
@@ -270,6 +271,24 @@ def test_a_second_run_takes_the_place_of_the_first(hollow: Path, fake: Path) -> 
     assert calls(fake) == []
 
 
+@pytest.mark.parametrize(
+    ("system", "packed", "older"),
+    [("1 24", True, True), ("1 24", False, False), ("1 26", False, True), ("2 2", True, False)],
+)
+def test_beside_a_system_s_numpy_1_a_numpy_1_is_installed(
+    hollow: Path, fake: Path, system: str, packed: bool, older: bool
+) -> None:
+    """Where there is one to install: bookworm's picamera2 does not load beside numpy 2."""
+    program(fake, "python-x", FAKE_PYTHON.replace("*numpy*) exit 1", f"*numpy*) echo {system}"))
+    if packed:
+        (hollow / "wheels" / "numpy-1.26.4-x.whl").touch()
+    assert install(hollow, fake, "--system-site-packages").returncode == 0
+    pins = fake.parent / "ee" / "current" / "pins.txt"
+    assert pins.exists() == older
+    if older:
+        assert {"numpy>=1.26,<2", "ml-dtypes<0.6"} < set(pins.read_text().split())
+
+
 @pytest.mark.parametrize("step", ["venv", "pip", "trial", "interrupted"])
 def test_what_fails_leaves_the_older_install(hollow: Path, fake: Path, step: str) -> None:
     assert install(hollow, fake).returncode == 0
@@ -278,7 +297,7 @@ def test_what_fails_leaves_the_older_install(hollow: Path, fake: Path, step: str
             "interrupted": "kill -INT $PPID; exit 130", "venv": ""}[step]  # fmt: skip
     script = FAKE_PYTHON.replace("exit 0\\n", f"{made}\\n".replace("'", "'\\''"))
     if step == "venv":
-        script = FAKE_PYTHON.replace('chmod +x "$3/bin/python"', "exit 9")
+        script = FAKE_PYTHON.replace('chmod +x "$last/bin/python"', "exit 9")
     program(fake, "python-x", script)
     done = install(hollow, fake)
     code, words = {

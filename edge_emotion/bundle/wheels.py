@@ -20,8 +20,10 @@ from edge_emotion.bundle.targets import PINS, Target
 from edge_emotion.errors import InputError, UsageError
 
 #: Bookworm's own python3-picamera2 is built for numpy 1 and does not load beside numpy 2, so an
-#: install with --system-site-packages on Python 3.11 takes this one (raspberrypi/picamera2#1088).
-NUMPY_1 = "numpy==1.26.4"
+#: install with --system-site-packages on Python 3.11 takes these (raspberrypi/picamera2#1088).
+#: ml-dtypes, which LiteRT brings, wants numpy 2 from 0.6 on.
+NUMPY_1 = ["numpy==1.26.4"]
+NUMPY_1_LITERT = ["ml-dtypes==0.5.4"]
 NUMPY_1_PYTHON = "3.11"
 
 #: 1980-01-01, the first day of zip files: the same source gives the same bytes.
@@ -128,7 +130,8 @@ def download(target: Target, python: str, extra: str, folder: Path) -> None:
     what = f"getting the wheels for Python {python} on {target.machine}"
     _pip([*_for(target, python, folder), *pinned(extra)], what)
     if target.name == "pi" and python == NUMPY_1_PYTHON:
-        _pip([*_for(target, python, folder), NUMPY_1], what)
+        older = [*NUMPY_1, *(NUMPY_1_LITERT if extra else [])]
+        _pip([*_for(target, python, folder), *older], what)
 
 
 def _for(target: Target, python: str, folder: Path) -> list[str]:

@@ -258,7 +258,8 @@ if [ -n "$system_packages" ]; then
         '1 '*) if [ "$OFFLINE" = no ] || [ -n "$(find wheels -name 'numpy-1.*')" ]; then numpy=1; fi ;;
     esac
     if [ "$numpy" = 1 ]; then
-        sed 's/^numpy==.*/numpy>=1.26,<2/' "$pins" >"$new/pins.txt"
+        sed -e 's/^numpy==.*/numpy>=1.26,<2/' -e 's/^ml-dtypes==.*/ml-dtypes<0.6/' \
+            "$pins" >"$new/pins.txt"
         pins=$new/pins.txt
     fi
 fi
