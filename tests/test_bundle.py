@@ -245,7 +245,12 @@ def test_whatever_fails_leaves_the_older_bundle_and_nothing_else(
 
 
 def closure(extra: str, python: str) -> set[str]:
-    """Every package that edge-emotion with an extra needs, by the metadata of those installed."""
+    """Every package that edge-emotion with an extra needs, by the metadata of those installed.
+
+    Each one's pin is a version that whoever needs it takes.
+    """
+    pins = dict(pin.split("==") for pin in wheels.pinned(extra))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
     seen: set[tuple[str, tuple[str, ...]]] = set()
     pending: list[tuple[str, tuple[str, ...]]] = [("edge-emotion", (extra,))]
     while pending:
@@ -260,6 +265,8 @@ def closure(extra: str, python: str) -> set[str]:
                 if requirement.marker is None or requirement.marker.evaluate(there):
                     needs = canonicalize_name(requirement.name), tuple(sorted(requirement.extras))
                     pending.append(needs)
+                    if needs[0] != "edge-emotion":
+                        assert pins[needs[0]] in requirement.specifier, f"{name}: {requirement}"
     return {name for name, _ in seen} - {"edge-emotion"}
 
 
