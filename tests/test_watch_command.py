@@ -209,3 +209,19 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stderr(None):
 def test_the_model_of_these_tests_is_small(model_folder: Path) -> None:
     assert size(model_folder / "model-int8.onnx") < 10_000
     assert tiny.LABELS == ["angry", "happy", "sad"]
+
+
+def test_nothing_is_stored_beside_the_results(
+    place: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    """onnxruntime's wheels keep a device's name and usage events to send, unless told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    told = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in told}
+    subprocess.run(
+        command(place, tmp_path / "r.jsonl", model_folder, "--once"),
+        env=environment | {"HOME": str(home)}, check=True, capture_output=True,
+    )  # fmt: skip
+    assert len(rows(tmp_path / "r.jsonl")) == 10
+    assert list(home.rglob("*")) == []
