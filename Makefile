@@ -20,7 +20,10 @@ WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CONSTRAINED := -c constraints.txt --build-constraint constraints.txt
 
-.PHONY: help venv bench test check docs wheel footprint clean distclean
+# The Debian that make pi emulates: bookworm or trixie.
+PI ?= bookworm
+
+.PHONY: help venv bench test check docs wheel footprint pi pi-instructions clean distclean
 
 help: ## this list
 	@echo "make bench      export the shipped model anew and measure it beside its float original"
@@ -28,6 +31,9 @@ help: ## this list
 	echo "make check      ruff, and mypy on the built wheel"
 	echo "make docs       write the generated pages of docs/ anew"
 	echo "make footprint  disk, memory and seconds of an install without extras"
+	echo "make pi         the bundle in an emulated Raspberry Pi (PI=trixie: the newer system), its"
+	echo "                answers beside this machine's; make pi-instructions also writes the"
+	echo "                instructions of each export into benchmarks/results"
 	echo "make clean      remove what make built; make distclean: .venv as well"
 	echo
 	echo "Each sets up .venv first: some minutes once, then nothing until pyproject.toml,"
@@ -115,6 +121,14 @@ footprint: wheel
 	$(BIN)/python -m pip --disable-pip-version-check --python $(BUILD)/base/bin/python \
 	    install -qq -c constraints.txt $(BUILD)/wheel/*.whl
 	$(BUILD)/base/bin/python -I .ci/footprint.py --check
+
+# QEMU and Debian for ARM are unpacked into build/pi; nothing is installed on this machine.
+pi: venv
+	@$(BIN)/python -m tests.pi.prove --suite $(PI) --workers $(WORKERS)
+
+pi-instructions: venv
+	@$(BIN)/python -m tests.pi.prove --suite $(PI) --workers $(WORKERS) \
+	    --write benchmarks/results/pi-instructions.json
 
 clean:
 	@rm -rf $(BUILD) dist edge_emotion.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -27,8 +27,10 @@ from .words import milliseconds, size, threads_word
 RESULTS = Path("benchmarks/results")
 PAGES = ("README.md", "docs/accuracy.md")
 
+#: Counted instructions, which are no benchmark; `make pi-instructions` writes it.
+INSTRUCTIONS = "pi-instructions.json"
 #: How the names of results begin that are of other programs than ``bench``.
-OTHERS = (PEERS_PREFIX, ROBUSTNESS_PREFIX)
+OTHERS = (PEERS_PREFIX, ROBUSTNESS_PREFIX, INSTRUCTIONS)
 #: Name of a table -> what stands between its markers.
 Blocks = dict[str, str]
 

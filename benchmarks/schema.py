@@ -247,9 +247,13 @@ class BenchReport:
                 f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
                 "measure again with this edge-emotion"
             )
+        if not self.settings.threads:
+            raise ValueError("settings name no number of threads")
         for artefact in self.artefacts:
             if (artefact.status == "measured") != bool(artefact.timings):
                 raise ValueError(f"{artefact.recipe} is {artefact.status} but its timings say else")
+            if artefact.timings and not artefact.timing(self.threads):
+                raise ValueError(f"{artefact.recipe} has no timing with {self.threads} threads")
 
     @property
     def measured(self) -> list[ArtefactResult]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_emotion.chips import advice_for
 from edge_emotion.machine import DOT_PRODUCT_FLAGS
 
 from .budget import TIE, needs_no_extra, outside
+from .caveats import NOISE, caveats, rounds, spread
 from .schema import KERAS, ArtefactResult, BenchReport
 from .words import lost, ms, size, threads_word, times
 
-#: Round medians further apart than this share of the median are a noisy machine.
-NOISE = 0.15
 #: Below either, the fixed cost of a call (checks, copies, waking threads) outweighs the arithmetic.
 TINY_MULTIPLY_ADDS = 5_000_000
 TINY_MS = 0.1
@@ -31,11 +31,12 @@ def explain(report: BenchReport) -> list[str]:
     return [
         *_deployment(report),
         *_int8(report),
+        *_chip(report),
         *_beside_keras(report),
         *_picture(report),
         *_threads(report),
         *_accuracy(report),
-        *_caveats(report),
+        *caveats(report),
     ]
 
 
@@ -104,9 +105,25 @@ def _int8(report: BenchReport) -> Iterator[str]:
             )
             continue
         words = f"{small} is {times(b / a)} as fast as {large}: {ms(a)} against {ms(b)}"
-        if max(_rounds(report, int8)) >= min(_rounds(report, f32)):
+        if max(rounds(report, int8)) >= min(rounds(report, f32)):
             words += ", but the slowest round of the one is no faster than the fastest of the other"
         yield words + "."
+
+
+def _chip(report: BenchReport) -> Iterator[str]:
+    """What the instruction sets let one expect, beside what was measured."""
+    advice = advice_for(report.machine)
+    if report.machine.has_dot_product is None or not _comparable(report):
+        return
+    expected = advice.choose([a.recipe for a in report.measured])
+    words = f"What to expect of this processor: {advice.why}"
+    if expected is not None and report.recommended not in (None, expected):
+        words += f". That speaks for {expected}; what was measured here speaks for another"
+    yield f"{words}."
+
+
+def _comparable(report: BenchReport) -> bool:
+    return any(report.get(small) and report.get(large) for small, large in PAIRS)
 
 
 def _cause(report: BenchReport, int8: ArtefactResult, f32: ArtefactResult) -> str:
@@ -124,7 +141,7 @@ def _cause(report: BenchReport, int8: ArtefactResult, f32: ArtefactResult) -> st
         )
     if int8.recipe == "tflite-int8-dynamic":
         return "its activations stay float and are quantised anew in every layer of every run"
-    if max(_spread(report, int8), _spread(report, f32)) > NOISE:
+    if max(spread(report, int8), spread(report, f32)) > NOISE:
         return "unclear, since the rounds differ too much; measure again on a quiet machine"
     if machine.has_dot_product is None:
         return "not known: the kernel does not say which int8 instructions the processor has"
@@ -237,58 +254,3 @@ def _differences(report: BenchReport) -> Iterator[str]:
             f"Against {report.reference}, {'; '.join(unclear)}: no difference that "
             f"{report.data.samples} pictures can show."
         )
-
-
-def _caveats(report: BenchReport) -> Iterator[str]:
-    data, settings = report.data, report.settings
-    if report.reference is not None and report.reference != KERAS:
-        yield (
-            f"The float reference is {report.reference}, since the Keras model was not run here."
-        )
-    elif report.reference is None and data.kind != "none":
-        yield "No float model ran, so nothing says how close to it the others are."
-    if data.trained_on and data.protocol == "held-out":
-        yield (
-            f"{data.trained_on} pictures were left out: the model was trained or validated on them."
-        )
-    if data.kind == "labelled" and not data.trained_on_known:
-        yield (
-            "Whether the model was trained on some of these pictures is not known: its folder does "
-            "not record them."
-        )
-    noisiest = max(report.measured, key=lambda a: _spread(report, a), default=None)
-    if noisiest is not None and _spread(report, noisiest) > NOISE:
-        yield (
-            f"The machine was noisy: medians of the rounds differ by up to "
-            f"{_spread(report, noisiest):.0%} ({noisiest.recipe}). Trust only larger ratios."
-        )
-    load = report.before.load
-    if load is not None and load > report.machine.cores / 2:
-        yield (
-            f"Other programs were running: a load of {load:.1f} on {report.machine.cores} cores "
-            "when the measurement began."
-        )
-    flags = sorted({*(report.before.throttling or []), *(report.after.throttling or [])})
-    if flags:
-        yield f"The board was not at full speed: its firmware reports {', '.join(flags)}."
-    if settings.quick or settings.total_runs < 200:
-        quick = "This is a quick run: its" if settings.quick else "The"
-        yield (
-            f"{quick} percentiles come from {settings.total_runs} runs each, so p99 is little more "
-            "than the slowest."
-        )
-    for artefact in report.artefacts:
-        if artefact.status != "measured":
-            yield f"{artefact.recipe} {artefact.status}: {artefact.reason}."
-
-
-def _rounds(report: BenchReport, artefact: ArtefactResult) -> list[float]:
-    timing = artefact.timing(report.threads)
-    assert timing is not None  # every measured artefact has every number of threads
-    return timing.model.round_medians
-
-
-def _spread(report: BenchReport, artefact: ArtefactResult) -> float:
-    timing = artefact.timing(report.threads)
-    assert timing is not None  # every measured artefact has every number of threads
-    return timing.model.spread

@@ -42,3 +42,16 @@ def box_around(stride: int, x: float, y: float, scale: float = 1.0) -> Box:
 def landmarks_around(stride: int, x: float, y: float, scale: float = 1.0) -> list[Point]:
     """The landmarks likewise."""
     return [(x + u * stride / scale, y + v * stride / scale) for u, v in LANDMARKS]
+
+
+def two_faces(ground: str = "black") -> Image.Image:
+    """Green on white reads as happy, blue on black as sad."""
+    image = Image.new("RGB", (320, 240), "white")
+    image.paste(ground, (160, 0, 320, 240))
+    image.paste((0, 255, 0), (40 - 24 + 48, 72 - 24 + 48, 40 + 24 + 48, 72 + 24 + 48))
+    image.paste((0, 0, 255), (240 - 48, 112 - 48, 240 + 48, 112 + 48))
+    return image
+
+
+#: The boxes of its faces, from left to right.
+GREEN, BLUE = box_around(16, 88, 120), box_around(32, 240, 112)

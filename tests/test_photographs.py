@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import re
 import sys
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from typer.testing import CliRunner
 
 from edge_emotion import (
     FacePrediction,
@@ -23,7 +20,6 @@ from edge_emotion import (
     UsageError,
     combine,
 )
-from edge_emotion.cli import app
 from edge_emotion.faces import Face, YuNet, typical_landmarks
 from edge_emotion.predictor import FACE_VIEW
 from edge_emotion.preprocess import open_scaled
@@ -110,22 +106,13 @@ def test_the_answer_is_a_mean_of_the_faces(faces):
 # Faces of a picture, by the stub finder
 
 
+GREEN, BLUE = patches.GREEN, patches.BLUE
+
+
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     folder = tiny.write_model_folder(tmp_path_factory.mktemp("models") / "tiny")
     return Predictor(folder, finder=YuNet(patches.FILE))
-
-
-def two_faces(ground: str = "black") -> Image.Image:
-    """Green on white reads as happy, blue on black as sad."""
-    image = Image.new("RGB", (320, 240), "white")
-    image.paste(ground, (160, 0, 320, 240))
-    image.paste((0, 255, 0), (40 - 24 + 48, 72 - 24 + 48, 40 + 24 + 48, 72 + 24 + 48))
-    image.paste((0, 0, 255), (240 - 48, 112 - 48, 240 + 48, 112 + 48))
-    return image
-
-
-GREEN, BLUE = patches.box_around(16, 88, 120), patches.box_around(32, 240, 112)
 
 
 def test_each_face_is_read_and_all_as_one_batch(predictor, monkeypatch):
@@ -134,7 +121,7 @@ def test_each_face_is_read_and_all_as_one_batch(predictor, monkeypatch):
     monkeypatch.setattr(
         predictor, "predict_tensors", lambda batch: (batches.append(batch), right(batch))[1]
     )
-    faces = predictor.predict_faces(two_faces())
+    faces = predictor.predict_faces(patches.two_faces())
     assert [f.prediction.label for f in faces] == ["happy", "sad"]
     assert [f.box for f in faces] == [pytest.approx(GREEN), pytest.approx(BLUE)]
     assert [f.detection for f in faces] == [1, 1]
@@ -150,7 +137,7 @@ def test_a_picture_without_a_face(predictor):
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("number", pictures.STORED)
 def test_places_are_in_the_upright_picture_however_it_is_stored(predictor, number, form):
-    image, method = two_faces(), pictures.STORED[number]
+    image, method = patches.two_faces(), pictures.STORED[number]
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = number
     stored = image if method is None else image.transpose(method)
@@ -161,7 +148,7 @@ def test_places_are_in_the_upright_picture_however_it_is_stored(predictor, numbe
 
 @pytest.mark.parametrize("number", [1, 3, 6, 8])
 def test_places_are_in_the_original_of_a_jpeg_decoded_at_half_its_size(predictor, number):
-    image, method = two_faces().resize((2560, 1920), 0), pictures.STORED[number]
+    image, method = patches.two_faces().resize((2560, 1920), 0), pictures.STORED[number]
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = number
     stored = image if method is None else image.transpose(method)
@@ -182,18 +169,18 @@ def test_places_are_in_the_original_of_a_jpeg_decoded_at_half_its_size(predictor
 def test_your_own_boxes_are_read_where_they_are_and_nothing_is_looked_for(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "finder", None)
     monkeypatch.setitem(sys.modules, "dlib", None)
-    faces = predictor.predict_faces(two_faces(), boxes=[BLUE, GREEN, (300, 0, 9, 9)])
+    faces = predictor.predict_faces(patches.two_faces(), boxes=[BLUE, GREEN, (300, 0, 9, 9)])
     assert [f.box for f in faces] == [pytest.approx(b) for b in (GREEN, BLUE, (300, 0, 9, 9))]
     assert [f.prediction.label for f in faces] == ["happy", "sad", "sad"]
     assert [(f.landmarks, f.detection) for f in faces] == [(None, 1)] * 3
-    assert predictor.predict_faces(two_faces(), boxes=[]) == []
+    assert predictor.predict_faces(patches.two_faces(), boxes=[]) == []
     with pytest.raises(MissingExtraError, match=r"fetch yunet.*edge-emotion\[faces\]"):
-        predictor.predict_faces(two_faces())
+        predictor.predict_faces(patches.two_faces())
 
 
 @pytest.mark.parametrize("box", [(-500, -500, 9, 9), (5000, 0, 1e6, 1e6), (0, 0, 1e-9, 1e-9)])
 def test_boxes_beyond_the_picture_or_of_any_size_are_read(predictor, box):
-    (one,) = predictor.predict_faces(two_faces(), boxes=[box])
+    (one,) = predictor.predict_faces(patches.two_faces(), boxes=[box])
     assert one.box == pytest.approx(box)
 
 
@@ -204,7 +191,7 @@ def test_boxes_beyond_the_picture_or_of_any_size_are_read(predictor, box):
 )  # fmt: skip
 def test_what_is_no_box(predictor, box):
     with pytest.raises(UsageError, match=r"a box is \[x, y, width, height\]"):
-        predictor.predict_faces(two_faces(), boxes=[BLUE, box])
+        predictor.predict_faces(patches.two_faces(), boxes=[BLUE, box])
 
 
 class ManyFaces:
@@ -237,7 +224,7 @@ def test_of_many_faces_the_largest_are_read_from_left_to_right(model_folder, cou
 @pytest.mark.parametrize("count", [0, -1])
 def test_fewer_than_one_face(predictor, count):
     with pytest.raises(UsageError, match="max_faces must be 1 or more"):
-        predictor.predict_faces(two_faces(), max_faces=count)
+        predictor.predict_faces(patches.two_faces(), max_faces=count)
 
 
 @pytest.mark.shared
@@ -257,122 +244,3 @@ def test_two_hundred_real_faces(shared_data, real_yunet, model_folder):
     assert [f.box[0] for f in faces] == sorted(f.box[0] for f in faces)
     smallest = min(f.box[2] * f.box[3] for f in faces)
     assert sum(f.box[2] * f.box[3] > smallest + 1e-3 for f in found) == 31
-
-
-# The command
-
-
-def predict(model, *arguments):
-    return CliRunner().invoke(app, ["predict", "--model", str(model), *map(str, arguments)])
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Three pictures: of two faces, none and one."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    two_faces().save(folder / "a.png")
-    Image.new("RGB", (320, 240), "white").save(folder / "b.png")
-    patches.scene((320, 240), [(32, 112, 112)]).save(folder / "c.png")
-    return folder
-
-
-ROW = ["path", "label", "score", "probabilities", "uncertain", "faces"]
-FACE = ["box", "detection", "label", "score", "probabilities", "uncertain"]
-
-
-@pytest.mark.usefixtures("tiny_yunet")
-def test_json_has_exactly_the_documented_fields(model_folder, folder):
-    result = predict(model_folder, folder, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    two, none, one = map(json.loads, result.stdout.splitlines())
-    for row in (two, none, one):
-        assert list(row) == ROW
-        assert all(list(f) == FACE for f in row["faces"])
-    assert [f["box"] for f in two["faces"]] == [list(GREEN), list(BLUE)]
-    assert [f["label"] for f in two["faces"]] == ["happy", "sad"]
-    for f in two["faces"]:
-        assert f["score"] == f["probabilities"][f["label"]]
-        assert f["detection"] == 1
-    assert (two["label"], two["uncertain"]) == ("sad", False)  # the larger face, and the surer
-    nothing = {"label": None, "score": None, "probabilities": {}, "uncertain": True, "faces": []}
-    assert none == {"path": str(folder / "b.png")} | nothing
-    assert one["probabilities"] == pytest.approx(one["faces"][0]["probabilities"])
-
-
-@pytest.mark.usefixtures("tiny_yunet")
-def test_lines_and_csv_say_how_many_faces(model_folder, folder):
-    two_faces("dimgrey").save(folder / "d.png")
-    two, none, one, doubtful = predict(model_folder, folder).stdout.splitlines()
-    assert re.fullmatch(r"sad 0\.7\d, 2 faces", two.removeprefix(f"{folder / 'a.png'}: "))
-    doubt = doubtful.removeprefix(f"{folder / 'd.png'}: ")
-    assert re.fullmatch(r"\w+ 0\.[45]\d \(uncertain\), 2 faces", doubt)
-    assert none == f"{folder / 'b.png'}: no face"
-    assert "face" not in one.removeprefix(str(folder))
-    rows = [line.split(",") for line in predict(model_folder, folder, "--csv").stdout.splitlines()]
-    assert [row[-2] for row in rows] == ["faces", "2", "0", "1", "2"]
-    assert rows[2][1:] == ["", "", "true", "", "", "", "0", ""]
-
-
-@pytest.mark.usefixtures("tiny_yunet")
-def test_the_largest_faces_only(model_folder, folder):
-    result = predict(model_folder, folder / "a.png", "--json", "--max-faces", 1)
-    assert [f["box"] for f in json.loads(result.stdout)["faces"]] == [list(BLUE)]
-    assert predict(model_folder, folder / "a.png", "--max-faces", 0).exit_code == 2
-
-
-def test_finding_with_dlib_says_how_to_see_more(model_folder, folder):
-    result = predict(model_folder, folder / "b.png")
-    assert (result.exit_code, result.stdout) == (0, f"{folder / 'b.png'}: no face\n")
-    (line,) = result.stderr.splitlines()
-    assert "edge-emotion fetch yunet" in line
-    assert predict(model_folder, folder / "b.png", "--faces", "hog").stderr == ""
-
-
-def write_boxes(folder, text):
-    path = folder / "boxes.json"
-    path.write_bytes(text if isinstance(text, bytes) else json.dumps(text).encode())
-    return path
-
-
-def test_boxes_of_a_file_by_path_or_name(model_folder, folder):
-    boxes = write_boxes(
-        folder, {"a.png": [BLUE], str(folder / "c.png"): [], "b.png": [[0, 0, 9, 9]]}
-    )
-    result = predict(model_folder, folder, "--boxes", boxes, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    a, b, c = map(json.loads, result.stdout.splitlines())
-    assert [f["box"] for f in a["faces"]] == [list(BLUE)]
-    assert (a["label"], b["label"], c["label"]) == ("sad", "happy", None)
-
-
-def test_a_picture_without_an_entry_is_reported_and_the_others_are_read(model_folder, folder):
-    boxes = write_boxes(folder, {"a.png": [BLUE], "c.png": [BLUE]})
-    result = predict(model_folder, folder, "--boxes", boxes)
-    assert result.exit_code == 4
-    assert len(result.stdout.splitlines()) == 2
-    (line,) = result.stderr.splitlines()
-    assert "b.png: no boxes for it" in line
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"", b"a.png: 1 2 3 4", b'{"a.png": [[1, 2, 3, 4]]', b"\xff\xfe", [[1, 2, 3, 4]],
-        {"a.png": [1, 2, 3, 4]}, {"a.png": [[1, 2, 3]]}, {"a.png": [[1, 2, "3", 4]]},
-        {"a.png": [[1, 2, 0, 4]]}, {"a.png": [[1, 2, -3, 4]]}, {"a.png": [[1e99, 2, 3, 4]]},
-        b"[" * 100_000,
-    ],
-)  # fmt: skip
-def test_a_file_of_other_things_than_boxes_is_one_line(model_folder, folder, text):
-    result = predict(model_folder, folder, "--boxes", write_boxes(folder, text))
-    assert (result.exit_code, result.stdout) == (4, "")
-    (line,) = result.stderr.splitlines()
-    assert "boxes.json: " in line
-    assert "[[x, y, width, height], ...]" in line
-
-
-def test_a_missing_file_of_boxes(model_folder, folder):
-    result = predict(model_folder, folder, "--boxes", folder / "none.json")
-    assert (result.exit_code, result.stdout) == (4, "")
-    assert "none.json: No such file" in result.stderr

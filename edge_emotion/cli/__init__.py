@@ -10,7 +10,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edge_emotion.cli import bench, crop, doctor, export, fetch, inspect, predict, train
+from edge_emotion.cli import (
+    bench,
+    bundle,
+    crop,
+    doctor,
+    export,
+    fetch,
+    inspect,
+    predict,
+    train,
+    watch,
+)
 from edge_emotion.cli.terminal import complain
 from edge_emotion.errors import EdgeEmotionError, OutputError
 
@@ -79,6 +90,8 @@ app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("crop")(crop.crop)
 app.command("train")(train.train)
+app.command("watch")(watch.watch)
+app.command("bundle")(bundle.bundle)
 app.command("inspect")(inspect.inspect)
 app.command("doctor")(doctor.doctor)
 

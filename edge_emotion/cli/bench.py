@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_emotion.cli.terminal import complain, note, progress
-from edge_emotion.errors import BudgetError, MissingExtraError, OutputError, UsageError
+from edge_emotion.errors import BudgetError, InputError, MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from edge_emotion.benchmarks.schema import BenchReport
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 def bench(
     model: Annotated[
-        str, typer.Argument(help="Shipped model's name, model folder, or one model file.")
-    ] = "edge-cnn",
+        list[str] | None,
+        typer.Argument(
+            help="Shipped model's name, model folder, or one model file; with --compare, JSON "
+            "reports.  [default: edge-cnn]",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -68,6 +72,13 @@ def bench(
         list[int] | None,
         typer.Option(help="Threads of the engine; may be repeated.  [default: 1, and all cores]"),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Measure nothing: put the JSON reports that are named side by side.",
+        ),
+    ] = False,
     include_training_pictures: Annotated[
         bool,
         typer.Option(
@@ -88,6 +99,14 @@ def bench(
     Each figure comes from fresh processes in interleaved rounds. Prints tables and what they mean
     on this machine. --data needs the extra "bench", --html too.
     """
+    if compare:
+        if json is not None or html is not None or data is not None:
+            raise UsageError("--compare only prints: leave --json, --html and --data out")
+        _compare([Path(name) for name in model or ()])
+        return
+    if model and len(model) > 1:
+        raise UsageError(f"one model at a time, not {', '.join(model)}; --compare takes reports")
+
     from edge_emotion.benchmarks.run import make_settings, run_benchmark
 
     settings = make_settings(
@@ -105,7 +124,7 @@ def bench(
     if html is not None:
         _check_matplotlib()
     outcome = run_benchmark(
-        model,
+        model[0] if model else "edge-cnn",
         settings,
         data=data,
         include_training=include_training_pictures,
@@ -125,6 +144,21 @@ def bench(
         raise type(outcome.failures[0])(
             f"{len(outcome.failures)} of {len(report.artefacts)} artefacts failed"
         )
+
+
+def _compare(paths: list[Path]) -> None:
+    from edge_emotion.benchmarks.compare import compare_reports, read_reports
+    from edge_emotion.benchmarks.terminal import print_comparison
+
+    if not paths:
+        raise UsageError("--compare needs reports: edge-emotion bench --compare A.json B.json")
+    reports, errors = read_reports(paths)
+    if reports:
+        print_comparison(compare_reports(reports))
+    for error in errors:
+        complain(str(error))
+    if errors:
+        raise typer.Exit(InputError.exit_code)
 
 
 def _check_target(target: Path | None) -> None:

@@ -29,7 +29,9 @@ def doctor(
     flags = machine["int8_flags"]
     print(f"machine    {machine['board'] or machine['cpu']}, {machine['arch']}, "
           f"{machine['cores']} cores, {machine['os']}, Python {machine['python']}")  # fmt: skip
-    print(f"int8       {' '.join(flags) if flags else 'the kernel does not say'}: {report['int8']}")
+    known = "the kernel does not say" if flags is None else " ".join(flags) or "no such flags"
+    print(f"int8       {known}: {report['int8']}")
+    print(f"export     {report['advice']['recipe']}: {report['advice']['why']}")
     print(f"models     {', '.join(report['models']) or 'none'}")
     print(f"faces      {report['faces']}")
     for name, version in machine["packages"].items():
@@ -43,6 +45,7 @@ def _examine() -> dict[str, Any]:
     import dataclasses
 
     from edge_emotion.artefacts import shipped_models
+    from edge_emotion.chips import advice_for
     from edge_emotion.files import tool_versions
     from edge_emotion.machine import read_machine
 
@@ -52,6 +55,7 @@ def _examine() -> dict[str, Any]:
         False: "no dot-product instruction: expect little or nothing from int8",
         None: "whether int8 is faster is not known before a bench",
     }
+    advice = advice_for(machine)
     extras = []
     for name, (packages, purpose) in EXTRAS.items():
         installed = {package.lower() for package in tool_versions(packages)}
@@ -61,6 +65,7 @@ def _examine() -> dict[str, Any]:
     return {
         "machine": dataclasses.asdict(machine),
         "int8": words[machine.has_dot_product],
+        "advice": {"recipe": advice.order[0], "why": advice.why},
         "models": list(shipped_models()),
         "faces": _faces(),
         "extras": extras,

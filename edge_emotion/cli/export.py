@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_emotion.cli.terminal import note, progress
+
+if TYPE_CHECKING:
+    from edge_emotion.chips import Advice
 
 
 def export(
@@ -25,7 +28,15 @@ def export(
         typer.Option(
             "--to",
             help="Recipe, comma-separated or repeated: onnx-f32, onnx-int8, tflite-f32, "
-            "tflite-int8, tflite-int8-dynamic.  [default: all but the last]",
+            "tflite-int8, tflite-int8-dynamic.  [default: all but the last; with --target those "
+            "that are best there]",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Where it will run: pi4 (and Pi 3, Zero 2 W), pi5, x86 (as this machine), any. "
+            "Says which export to use there, and why."
         ),
     ] = None,
     calibration: Annotated[
@@ -83,6 +94,7 @@ def export(
     from edge_emotion.quiet import quiet
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
+    advice = _advice(target)
     if labels is not None and out is None:
         raise UsageError("--labels makes a new model folder: name it with --out")
     with ExitStack() as stack:
@@ -104,7 +116,7 @@ def export(
             )
         outcomes = export_model(
             folder,
-            recipes or DEFAULT_RECIPES,
+            recipes or (advice.recipes if advice else DEFAULT_RECIPES),
             calibration=calibration,
             data=data,
             out=out,
@@ -117,4 +129,30 @@ def export(
         )
     for outcome in outcomes:
         print(outcome.path)
+    if advice:
+        kept = {outcome.recipe: outcome.path.name for outcome in outcomes if not outcome.violations}
+        _recommend(advice, target, kept)
     raise_for_gates(outcomes)
+
+
+def _advice(target: str | None) -> Advice | None:
+    if target is None:
+        return None
+    from edge_emotion.chips import advice_for_target
+    from edge_emotion.machine import read_machine
+
+    return advice_for_target(target, read_machine())
+
+
+def _recommend(advice: Advice, target: str | None, kept: dict[str, str]) -> None:
+    """Name the export to use, of those that passed their checks."""
+    from edge_emotion.chips import needs_no_extra
+
+    best = advice.choose(kept)
+    if best is None:
+        return
+    note(f"for {target} use {best} ({kept[best]}): {advice.why}")
+    base = advice.choose([recipe for recipe in kept if needs_no_extra(recipe)])
+    if not needs_no_extra(best):
+        other = f"; {base} ({kept[base]}) needs none" if base else ""
+        note(f"{best} needs pip install 'edge-emotion[litert]' there{other}")

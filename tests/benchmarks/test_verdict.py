@@ -155,6 +155,38 @@ def test_a_faster_median_within_the_noise_is_qualified() -> None:
     assert "the slowest round of the one is no faster than the fastest of the other" in text
 
 
+# What the processor lets one expect
+
+
+def test_what_to_expect_of_the_processor_is_said() -> None:
+    text = verdict(make_report(*five()))
+    assert "What to expect of this processor: with VNNI int8 was measured" in text
+    assert "speaks for another" not in text
+
+
+def test_a_measurement_against_the_expectation_wins_and_it_is_said() -> None:
+    report = make_report(*five(), flags=["avx2"])
+    assert recommend(report) == "tflite-int8"
+    text = verdict(report)
+    assert "without VNNI int8 takes no fewer instructions than float" in text
+    assert "That speaks for onnx-f32; what was measured here speaks for another." in text
+
+
+def test_a_pi_4_is_told_from_a_pi_5() -> None:
+    report = make_report(*five(), flags=[])
+    report = replace(report, machine=replace(report.machine, arch="aarch64"))
+    assert "without an int8 dot product (Pi 3, Pi 4, Zero 2 W)" in verdict(report)
+    report = replace(report, machine=replace(report.machine, int8_flags=["asimddp"]))
+    assert "with the int8 dot product (Pi 5)" in verdict(report)
+
+
+def test_nothing_is_expected_of_an_unknown_processor_or_of_one_export() -> None:
+    report = make_report(*five())
+    unknown = replace(report, machine=replace(report.machine, int8_flags=None))
+    assert "What to expect" not in verdict(unknown)
+    assert "What to expect" not in verdict(make_report(make_artefact("onnx-int8", 0.2)))
+
+
 # The rest
 
 

@@ -1,0 +1,78 @@
+"""What to know before the figures of a report are trusted, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .schema import KERAS, ArtefactResult, BenchReport
+
+#: Round medians further apart than this share of the median are a noisy machine.
+NOISE = 0.15
+
+
+def caveats(report: BenchReport) -> Iterator[str]:
+    """All of them."""
+    data, settings = report.data, report.settings
+    if report.reference is not None and report.reference != KERAS:
+        yield (
+            f"The float reference is {report.reference}, since the Keras model was not run here."
+        )
+    elif report.reference is None and data.kind != "none":
+        yield "No float model ran, so nothing says how close to it the others are."
+    if data.trained_on and data.protocol == "held-out":
+        yield (
+            f"{data.trained_on} pictures were left out: the model was trained or validated on them."
+        )
+    if data.kind == "labelled" and not data.trained_on_known:
+        yield (
+            "Whether the model was trained on some of these pictures is not known: its folder does "
+            "not record them."
+        )
+    yield from noise(report)
+    load = report.before.load
+    if load is not None and load > report.machine.cores / 2:
+        yield (
+            f"Other programs were running: a load of {load:.1f} on {report.machine.cores} cores "
+            "when the measurement began."
+        )
+    yield from throttling(report)
+    if settings.quick or settings.total_runs < 200:
+        quick = "This is a quick run: its" if settings.quick else "The"
+        yield (
+            f"{quick} percentiles come from {settings.total_runs} runs each, so p99 is little more "
+            "than the slowest."
+        )
+    for artefact in report.artefacts:
+        if artefact.status != "measured":
+            yield f"{artefact.recipe} {artefact.status}: {artefact.reason}."
+
+
+def noise(report: BenchReport) -> Iterator[str]:
+    """That the rounds differ too much, if they do."""
+    noisiest = max(report.measured, key=lambda a: spread(report, a), default=None)
+    if noisiest is not None and spread(report, noisiest) > NOISE:
+        yield (
+            f"The machine was noisy: medians of the rounds differ by up to "
+            f"{spread(report, noisiest):.0%} ({noisiest.recipe}). Trust only larger ratios."
+        )
+
+
+def throttling(report: BenchReport) -> Iterator[str]:
+    """That the board was slowed down, if it was."""
+    flags = sorted({*(report.before.throttling or []), *(report.after.throttling or [])})
+    if flags:
+        yield f"The board was not at full speed: its firmware reports {', '.join(flags)}."
+
+
+def rounds(report: BenchReport, artefact: ArtefactResult) -> list[float]:
+    """Median of each round, in ms, at the number of threads compared at."""
+    timing = artefact.timing(report.threads)
+    assert timing is not None  # every measured artefact has every number of threads
+    return timing.model.round_medians
+
+
+def spread(report: BenchReport, artefact: ArtefactResult) -> float:
+    """How far they lie apart; see Distribution."""
+    timing = artefact.timing(report.threads)
+    assert timing is not None  # every measured artefact has every number of threads
+    return timing.model.spread

@@ -1,0 +1,270 @@
+"""Puts a bundle together: model, wheels, installer, checksums; as a folder or an archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_emotion import __version__
+from edge_emotion.artefacts import Artefact, find_model, open_artefact, read_card
+from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, PREFERRED, Target
+from edge_emotion.bundle.wheels import download, own_wheel, pinned, unpacked_bytes
+from edge_emotion.card import check_recipe
+from edge_emotion.errors import ModelError, OutputError, UsageError
+from edge_emotion.files import replacing, sha256
+from edge_emotion.runtimes import runtime_name
+
+MANIFEST = "MANIFEST.sha256"
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+#: An empty venv with pip in it, bytecode included.
+_VENV_BYTES = 24 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What was made."""
+
+    path: Path
+    recipe: str  # of the model inside
+    pythons: tuple[str, ...]
+    wheels: int  # files
+    bytes: int  # of the folder's files, or of the archive
+    need_bytes: int  # free space that install.sh asks for
+
+
+def make_bundle(
+    out: Path,
+    target: Target,
+    *,
+    model: str | Path = "edge-cnn",
+    recipe: str | None = None,
+    pythons: tuple[str, ...] | None = None,
+    wheels: bool = True,
+    overwrite: bool = False,
+    note: Callable[[str], None] = lambda line: None,
+) -> Bundle:
+    """Make a bundle. The same input gives the same bytes.
+
+    Args:
+        out: folder, or file ending in .tar.gz or .tgz.
+        target: the machine that it is for.
+        model: shipped name, model folder, or exported file.
+        recipe: which export of the model; None: see `PREFERRED`.
+        pythons: whose wheels are packed; None: the target's.
+        wheels: False leaves out all but edge-emotion's own.
+        overwrite: take the place of an older bundle.
+        note: is told what goes on.
+
+    Raises:
+        ModelError: there is no such export.
+        InputError: a wheel cannot be got.
+        OutputError: it cannot be written, or something is there.
+        UsageError: an unknown name.
+    """
+    pythons = pythons or target.pythons
+    is_archive = out.name.endswith(ARCHIVE_SUFFIXES)
+    _check_place(out, is_archive, overwrite)
+    artefact = choose(model, recipe)
+    with _beside(out) as stage:
+        folder = stage / f"edge-emotion-{__version__}-{target.name}"
+        (folder / "wheels").mkdir(parents=True)
+        own = own_wheel(folder / "wheels")
+        extra = "litert" if runtime_name(artefact.path) == "litert" else ""
+        need = _get_wheels(own, target, pythons, extra, wheels, note)
+        _write_model(artefact, folder / "model")
+        _write_files(folder, artefact, target, pythons, extra, wheels, need)
+        _write_manifest(folder)
+        packed = len(list((folder / "wheels").iterdir()))
+        if is_archive:
+            note(f"writing {out}")
+            with replacing(out) as temporary:
+                _archive(folder, temporary)
+            size = out.stat().st_size
+        else:
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            _move(folder, out)
+    return Bundle(out, artefact.recipe, pythons, packed, size, need)
+
+
+def choose(model: str | Path, recipe: str | None = None) -> Artefact:
+    """The export that goes into a bundle, checked against its card.
+
+    Raises:
+        ModelError: there is no such export.
+        ChecksumError: it is not the file that the card describes.
+        UsageError: an unknown name, or `recipe` of a file that is another.
+    """
+    if recipe is not None:
+        check_recipe(recipe)
+    path = find_model(model)
+    if path.is_file():
+        artefact = open_artefact(path)
+        if artefact.recipe == "keras":
+            raise ModelError(f"{path}: a bundle takes an export: edge-emotion export {path.parent}")
+        if recipe not in (None, artefact.recipe):
+            raise UsageError(f"{path} is {artefact.recipe}, not {recipe}: leave --recipe out")
+        return artefact
+    card = read_card(path)
+    for name in (recipe,) if recipe else PREFERRED:
+        export = card.export(name)
+        if export is not None and (path / export.file).is_file():
+            return open_artefact(path / export.file)
+    raise ModelError(
+        f"{path}: no {recipe or 'export'} to bundle: "
+        f"edge-emotion export {path} --to {recipe or PREFERRED[0]}"
+    )
+
+
+def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
+    """See that `out` can be written, before anything is downloaded."""
+    if not out.name:
+        raise OutputError(f"cannot write {out}: name a new folder, or a file ending in .tar.gz")
+    if is_archive:
+        if out.exists() and not overwrite:
+            raise OutputError(f"{out} exists: --overwrite replaces it, or name another file")
+        return
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file() or not (out / "install.sh").is_file():
+        raise OutputError(f"{out} exists and is no bundle: name a new folder, or FILE.tar.gz")
+    if not overwrite:
+        raise OutputError(f"{out} exists: --overwrite replaces it, or name another folder")
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A temporary folder on the same file system as `out`, gone afterwards.
+
+    Raises:
+        OutputError: nothing can be written there, by whatever happens in the block.
+    """
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=parent))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out}: {error.strerror or error}; name another place"
+        ) from error
+    try:
+        yield stage
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out}: {error.strerror or error}; free space or name another place"
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _get_wheels(
+    own: Path,
+    target: Target,
+    pythons: tuple[str, ...],
+    extra: str,
+    wheels: bool,
+    note: Callable[[str], None],
+) -> int:
+    """Download beside edge-emotion's own wheel; give the bytes that an install needs."""
+    if not wheels:
+        return 500 << 20  # not known before pip has them; more than they ever took
+    largest = 0
+    folder = own.parent
+    for python in pythons:
+        note(f"getting wheels for Python {python} on {target.machine}")
+        with tempfile.TemporaryDirectory(dir=folder.parent) as apart:
+            download(target, python, extra, Path(apart))
+            got = sorted(Path(apart).glob("*.whl"))
+            largest = max(largest, unpacked_bytes([own, *got]))
+            for wheel in got:
+                wheel.replace(folder / wheel.name)
+    return largest * 11 // 10 + _VENV_BYTES  # folders, and bytecode larger than its source
+
+
+def _write_model(artefact: Artefact, folder: Path) -> None:
+    """The exported file, and a card of it alone."""
+    folder.mkdir()
+    shutil.copyfile(artefact.path, folder / artefact.path.name)
+    export = artefact.card.export(artefact.recipe)
+    assert export is not None  # open_artefact found it there
+    data = folder / artefact.path.name
+    record = dataclasses.replace(
+        export, file=data.name, sha256=sha256(data), bytes=data.stat().st_size
+    )
+    dataclasses.replace(artefact.card, exports=[record]).write(folder)
+
+
+def _write_files(
+    folder: Path,
+    artefact: Artefact,
+    target: Target,
+    pythons: tuple[str, ...],
+    extra: str,
+    wheels: bool,
+    need: int,
+) -> None:
+    words = {
+        "VERSION": __version__,
+        "MACHINE": target.machine,
+        "PYTHONS": " ".join(pythons),
+        "EXTRA": extra,
+        "MODEL": artefact.path.name,
+        "NEED_MB": str((need >> 20) + 1),
+        "OFFLINE": "yes" if wheels else "no",
+        "GLIBC_MINOR": str(GLIBC_MINOR),
+        "NETWORK": "No network is needed." if wheels else "pip gets packages from the network.",
+    }
+    for name in ("install.sh", "README.txt", "edge-emotion-watch.service"):
+        text = (FILES / name).read_text("utf-8")
+        for word, value in words.items():
+            text = text.replace(f"@{word}@", value)
+        (folder / name).write_text(text, "utf-8")
+    (folder / "install.sh").chmod(0o755)
+    (folder / "pins.txt").write_text("\n".join([*pinned(extra), ""]), "utf-8")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Every file below a folder, in the order of the names' bytes."""
+    return sorted(
+        (path for path in folder.rglob("*") if path.is_file()),
+        key=lambda path: path.relative_to(folder).as_posix().encode(),
+    )
+
+
+def _write_manifest(folder: Path) -> None:
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+    (folder / MANIFEST).write_text("".join(lines), "utf-8")
+
+
+def _archive(folder: Path, path: Path) -> None:
+    """A .tar.gz that says nothing of who made it where and when."""
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for source in _files(folder):
+            entry = tarfile.TarInfo(source.relative_to(folder.parent).as_posix())
+            entry.size = source.stat().st_size
+            entry.mode = 0o755 if source.suffix == ".sh" else 0o644
+            with source.open("rb") as data:
+                archive.addfile(entry, data)
+
+
+def _move(folder: Path, out: Path) -> None:
+    """Put a finished folder in the place of an older one, or of nothing."""
+    older = folder.with_name("older")
+    if out.exists():
+        out.replace(older)
+    try:
+        folder.replace(out)
+    except OSError:
+        with suppress(OSError):
+            older.replace(out)
+        raise

@@ -1,0 +1,68 @@
+"""``edge-emotion watch``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def watch(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of pictures; its sub-folders are watched too.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="File of results, one JSON object a line.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Shipped model's name, model folder, or model file.")
+    ] = "edge-cnn",
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
+    interval: Annotated[
+        float, typer.Option(min=0.01, max=3600, help="Seconds between two looks at the folder.")
+    ] = 1.0,
+    memory: Annotated[
+        int, typer.Option(min=16, help="MB that reading a picture may take beside the model.")
+    ] = 300,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when every picture has its line.")
+    ] = False,
+) -> None:
+    """Predict each new picture of a folder once, across restarts and power cuts.
+
+    A picture is new until its line is in the results, which are the only memory: path, size and
+    time tell pictures apart. It is read when it has not changed from one look to the next. A
+    damaged one gets a line with "error". Names that begin with a dot and symbolic links are passed
+    over. SIGTERM ends the program between two pictures, with exit code 0.
+    """
+    # onnxruntime's Linux wheels report to Microsoft unless told not to before they are loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+    from edge_emotion.cli.terminal import complain, note
+    from edge_emotion.errors import InputError
+    from edge_emotion.watch import Results, Stop, Watcher
+    from edge_emotion.watch.run import limit_memory
+
+    with Stop() as stop:
+        if not folder.is_dir():
+            raise InputError(f"cannot watch {folder}: name a folder of pictures")
+        results = Results(out, note)
+        try:
+            from edge_emotion import Predictor
+
+            predictor = Predictor(model, runtime=runtime, threads=threads)
+            note(f"watching {folder}: {len(results)} pictures have their line in {out}")
+            limit_memory(memory * 1_000_000)
+            watcher = Watcher(folder, results, predictor, stop, interval=interval, note=complain)
+            watcher.run(once)
+        finally:
+            results.close()
+    if once and watcher.failed:
+        raise typer.Exit(InputError.exit_code)

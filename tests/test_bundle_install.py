@@ -1,0 +1,440 @@
+"""``install.sh`` of a bundle, run for real: its refusals, an install, an upgrade, a service."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import edge_emotion
+from edge_emotion import InputError
+from edge_emotion.bundle import TARGETS, make, make_bundle
+from edge_emotion.bundle.targets import FILES
+from tests.generated import draw_face
+from tests.test_bundle import fake_own_wheel
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+MACHINE = platform.machine()
+TARGET = next((t for t in TARGETS.values() if t.machine == MACHINE), None)
+UNIT = "edge-emotion-watch.service"
+OWN_WHEEL = f"edge_emotion-{edge_emotion.__version__}-py3-none-any.whl"
+
+pytestmark = pytest.mark.skipif(
+    TARGET is None or sys.platform != "linux", reason=f"NO BUNDLE for {MACHINE}: not installed"
+)
+
+
+def run(
+    folder: Path, *options: str | Path, path: Path | None = None, home: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """install.sh, with programs in `path` in front of the machine's own; no network for pip."""
+    environment = {
+        "PATH": os.pathsep.join([*([str(path)] if path else []), os.environ["PATH"]]),
+        "HOME": str(home or folder.parent),
+        "LC_ALL": "C",
+        "PIP_INDEX_URL": "http://127.0.0.1:9",
+        "PIP_RETRIES": "0",
+        "EDGE_EMOTION_UNITS": str(folder.parent / "units"),
+    }
+    command = ["sh", str(folder / "install.sh"), "--python", sys.executable, *map(str, options)]
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0:
+        command = ["unshare", "-rn", *command]  # no network at all
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    """A program in place of the machine's own."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def hollow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle for this machine that cannot be installed, but checked: made without a network."""
+    assert TARGET is not None
+    monkeypatch.setattr(make, "own_wheel", fake_own_wheel)
+    monkeypatch.setattr(make, "download", lambda *_: None)
+    return make_bundle(tmp_path / "bundle", TARGET, pythons=(PYTHON,)).path
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One line on stderr, with these words."""
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("install.sh: ")
+    for word in words:
+        assert word in line, line
+
+
+def test_the_check_passes_and_changes_nothing(hollow: Path, tmp_path: Path) -> None:
+    done = run(hollow, "--check", "--prefix", tmp_path / "new" / "ee")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"can be installed to {tmp_path}/new/ee" in done.stdout
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--bogus"], "unknown option --bogus"),
+        (["--prefix"], "--prefix needs a value"),
+        (["--prefix", ""], "--prefix needs a value"),
+        (["--prefix", "here"], "name it from the root"),
+        (["--service", "pictures"], "name the folder from the root"),
+        (["--service", "/home/it's"], "choose another"),
+        (["--prefix", "/tmp/100%"], "choose another"),
+        (["--prefix", "/tmp/a\nb"], "choose another"),
+    ],
+)
+def test_mistyped(hollow: Path, options: list[str], words: str) -> None:
+    refused(run(hollow, "--check", *options), 2, words)
+
+
+def test_help_names_every_option(hollow: Path) -> None:
+    done = run(hollow, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    script = (hollow / "install.sh").read_text()
+    for option in ("--prefix", "--python", "--system-site-packages", "--service", "--check",
+                   "--uninstall", "--help"):  # fmt: skip
+        assert f"\n  {option}" in done.stdout
+        assert option in script.partition("USAGE\n}")[2]
+
+
+@pytest.mark.parametrize("machine", ["armv7l", "armv6l", "armv8l", "i686"])
+def test_a_32_bit_system_is_told_what_to_use_instead(
+    hollow: Path, tmp_path: Path, machine: str
+) -> None:
+    path = program(tmp_path / "bin", "uname", f"echo {machine}")
+    done = run(hollow, "--prefix", tmp_path / "ee", path=path)
+    refused(done, 1, f"32-bit system ({machine})", "Install the 64-bit Raspberry Pi OS")
+    assert not (tmp_path / "ee").exists()
+
+
+def test_a_32_bit_system_under_a_64_bit_kernel(hollow: Path, tmp_path: Path) -> None:
+    """What the 32-bit Raspberry Pi OS is on a Pi 4 and 5: uname says aarch64."""
+    path = program(tmp_path / "bin", "python32", f"echo {PYTHON} 32 glibc 36")
+    done = run(hollow, "--prefix", tmp_path / "ee", "--python", path / "python32")
+    refused(done, 1, "this is a 32-bit system", "Install the 64-bit Raspberry Pi OS")
+
+
+def test_another_machine(hollow: Path, tmp_path: Path) -> None:
+    other = "x86_64" if MACHINE == "aarch64" else "aarch64"
+    path = program(tmp_path / "bin", "uname", f"echo {other}")
+    refused(
+        run(hollow, path=path), 1, f"is for {MACHINE}, this machine is {other}",
+        f"edge-emotion bundle --target {'x86' if other == 'x86_64' else 'pi'}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("3.9 64 glibc 36", "is Python 3.9, this bundle is for"),
+        ("3.14 64 glibc 36", "3.11 in bookworm, 3.13 in trixie"),
+        (f"{PYTHON} 64 glibc 27", "not glibc 2.28 or later"),
+        (f"{PYTHON} 64 other 0", "not glibc 2.28 or later"),
+    ],
+)
+def test_a_python_or_system_without_a_wheel(
+    hollow: Path, tmp_path: Path, facts: str, words: str
+) -> None:
+    path = program(tmp_path / "bin", "python-x", f"echo {facts}")
+    refused(run(hollow, "--python", path / "python-x"), 1, words)
+
+
+def test_python_that_is_not_there_or_has_no_venv(hollow: Path, tmp_path: Path) -> None:
+    refused(run(hollow, "--python", "python9"), 1, "there is no python9: sudo apt install python3")
+    script = f'case "$2" in *ensurepip*) exit 1 ;; esac; exec {sys.executable} "$@"'
+    path = program(tmp_path / "bin", "python-x", script)
+    refused(run(hollow, "--python", path / "python-x"), 1, "sudo apt install python3-venv")
+
+
+def test_too_little_space(hollow: Path, tmp_path: Path) -> None:
+    table = "echo Filesystem 1024-blocks Used Available; echo /dev/x 9 9 7168 1% /"
+    path = program(tmp_path / "bin", "df", table)
+    done = run(hollow, "--prefix", tmp_path / "ee", path=path)
+    refused(done, 5, "has 7 MB free", "are needed: free space")
+    assert not (tmp_path / "ee").exists()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "no manifest", "bad manifest"])
+def test_a_bundle_that_is_not_whole(hollow: Path, tmp_path: Path, damage: str) -> None:
+    file = hollow / "model" / "model-int8.tflite"
+    data = file.read_bytes()
+    if damage == "flipped":
+        file.write_bytes(data[:1000] + bytes([data[1000] ^ 1]) + data[1001:])
+    elif damage == "cut":
+        file.write_bytes(data[:-1])
+    elif damage == "missing":
+        file.unlink()
+    elif damage == "no manifest":
+        (hollow / "MANIFEST.sha256").unlink()
+    else:
+        (hollow / "MANIFEST.sha256").write_text("rubbish\n")
+    done = run(hollow, "--prefix", tmp_path / "ee")
+    refused(done, 1, "MANIFEST" if "manifest" in damage else "model/model-int8.tflite", "again")
+    assert not (tmp_path / "ee").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(hollow: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    refused(run(hollow, "--prefix", tmp_path / "mine"), 5, "holds other files")
+    refused(run(hollow, "--prefix", tmp_path / "mine", "--uninstall"), 1, "nothing there that")
+    refused(run(hollow, "--prefix", tmp_path / "mine" / "thesis.txt"), 5, "is a file")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_service_wants_root_and_a_folder(hollow: Path, tmp_path: Path) -> None:
+    path = program(tmp_path / "bin", "id", "echo 1000")
+    place = tmp_path / "pictures"
+    done = run(hollow, "--prefix", tmp_path / "ee", "--service", place, path=path)
+    refused(done, 5, "use sudo")
+    program(path, "id", "echo 0")
+    program(path, "systemctl", "exit 0")
+    done = run(hollow, "--prefix", tmp_path / "ee", "--service", place, path=path)
+    refused(done, 2, "there is no such folder")
+    assert not (tmp_path / "ee").exists()
+
+
+def test_a_failed_install_leaves_nothing(hollow: Path, tmp_path: Path) -> None:
+    """The hollow bundle passes its checks, and then pip finds no wheels."""
+    done = run(hollow, "--prefix", tmp_path / "new" / "ee")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("install.sh: pip could not install")
+    assert not (tmp_path / "new" / "ee").exists()
+
+
+# --- what is done, with a Python that only makes the files that install.sh goes on with
+
+FAKE_PYTHON = f"""
+case $1 in
+    -c) case $2 in
+            *libc*) echo {PYTHON} 64 glibc 36 ;;
+            *numpy*) exit 1 ;;
+        esac ;;
+    -m) for last; do :; done
+        mkdir -p "$last/bin"; printf '#!/bin/sh\\nexit 0\\n' >"$last/bin/python"
+        chmod +x "$last/bin/python" ;;
+esac"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    """Programs in place of Python, systemd's and those for accounts; their calls go to ``log``."""
+    path = program(tmp_path / "bin", "python-x", FAKE_PYTHON)
+    log, account = tmp_path / "log", tmp_path / "account"
+    program(path, "systemctl", f'echo systemctl "$@" >>{log}')
+    program(path, "useradd", f'echo useradd "$@" >>{log}; touch {account}')
+    program(path, "userdel", f'echo userdel "$@" >>{log}; rm {account}')
+    program(path, "id", f"case $1 in -u) echo 0 ;; *) test -e {account} ;; esac")
+    (tmp_path / "units").mkdir()
+    return path
+
+
+def install(hollow: Path, fake: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    return run(hollow, "--python", "python-x", "--prefix", fake.parent / "ee", *options, path=fake)
+
+
+def calls(fake: Path) -> list[str]:
+    """What was called since this was asked last."""
+    log = fake.parent / "log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+def releases(fake: Path) -> list[Path]:
+    return list((fake.parent / "ee" / "releases").iterdir())
+
+
+def test_a_second_run_takes_the_place_of_the_first(hollow: Path, fake: Path) -> None:
+    current = fake.parent / "ee" / "current"
+    done = install(hollow, fake)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = current.resolve()
+    assert (first / "model" / "model-int8.tflite").is_file()
+    assert install(hollow, fake).returncode == 0
+    assert current.resolve() != first
+    assert releases(fake) == [current.resolve()]
+    assert calls(fake) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "packed", "older"),
+    [("1 24", True, True), ("1 24", False, False), ("1 26", False, True), ("2 2", True, False)],
+)
+def test_beside_a_system_s_numpy_1_a_numpy_1_is_installed(
+    hollow: Path, fake: Path, system: str, packed: bool, older: bool
+) -> None:
+    """Where there is one to install: bookworm's picamera2 does not load beside numpy 2."""
+    program(fake, "python-x", FAKE_PYTHON.replace("*numpy*) exit 1", f"*numpy*) echo {system}"))
+    if packed:
+        (hollow / "wheels" / "numpy-1.26.4-x.whl").touch()
+    assert install(hollow, fake, "--system-site-packages").returncode == 0
+    pins = fake.parent / "ee" / "current" / "pins.txt"
+    assert pins.exists() == older
+    if older:
+        assert {"numpy>=1.26,<2", "ml-dtypes<0.6"} < set(pins.read_text().split())
+
+
+@pytest.mark.parametrize("step", ["venv", "pip", "trial", "interrupted"])
+def test_what_fails_leaves_the_older_install(hollow: Path, fake: Path, step: str) -> None:
+    assert install(hollow, fake).returncode == 0
+    before = releases(fake)
+    made = {"pip": 'case "$*" in *pip*) exit 9 ;; esac', "trial": "case $1 in -c) exit 9 ;; esac",
+            "interrupted": "kill -INT $PPID; exit 130", "venv": ""}[step]  # fmt: skip
+    script = FAKE_PYTHON.replace("exit 0\\n", f"{made}\\n".replace("'", "'\\''"))
+    if step == "venv":
+        script = FAKE_PYTHON.replace('chmod +x "$last/bin/python"', "exit 9")
+    program(fake, "python-x", script)
+    done = install(hollow, fake)
+    code, words = {
+        "venv": (5, "python-x -m venv"), "pip": (1, "pip could not install"),
+        "trial": (1, "it does not run on this machine"), "interrupted": (130, ""),
+    }[step]  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert releases(fake) == before == [(fake.parent / "ee" / "current").resolve()]
+
+
+def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) -> None:
+    place, units, prefix = fake.parent / "my pictures", fake.parent / "units", fake.parent / "ee"
+    place.mkdir(mode=0o700)
+    done = install(hollow, fake, "--service", place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the service may not read {place}: chmod o+rx" in done.stdout
+    account, *rest = calls(fake)
+    assert account.startswith("useradd --system --no-create-home")
+    assert rest == [
+        "systemctl daemon-reload", f"systemctl enable {UNIT}", f"systemctl restart {UNIT}",
+    ]  # fmt: skip
+    unit = (units / UNIT).read_text()
+    assert f'\nBindReadOnlyPaths="{place}" "{prefix}"\n' in unit
+    assert set(re.findall(r"@\S*", unit)) == {"@", "@system-service", "@privileged"}
+
+    # An upgrade restarts it; the account is made once.
+    assert install(hollow, fake).returncode == 0
+    assert calls(fake) == [f"systemctl restart {UNIT}"]
+    place.chmod(0o755)
+    done = install(hollow, fake, "--service", place)
+    assert calls(fake) == rest
+    assert "may not read" not in done.stdout
+
+    (prefix / "notes.txt").touch()
+    done = run(hollow, "--prefix", prefix, "--uninstall", path=fake)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"kept: {prefix} (it holds files" in done.stdout
+    assert calls(fake) == [
+        f"systemctl disable --now {UNIT}", "systemctl daemon-reload", "userdel edge-emotion",
+    ]  # fmt: skip
+    assert [p.name for p in prefix.iterdir()] == ["notes.txt"]
+    assert list(units.iterdir()) == []
+    assert place.is_dir()
+
+
+def test_an_account_that_was_there_before_stays(hollow: Path, fake: Path) -> None:
+    (fake.parent / "account").touch()
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    calls(fake)
+    assert run(hollow, "--prefix", fake.parent / "ee", "--uninstall", path=fake).returncode == 0
+    assert not [call for call in calls(fake) if call.startswith("user")]
+    assert not (fake.parent / "ee").exists()
+
+
+# --- for real
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A bundle for this machine and Python, with all wheels."""
+    assert TARGET is not None
+    try:
+        return make_bundle(tmp_path / "bundle", TARGET, pythons=(PYTHON,)).path
+    except InputError as error:
+        pytest.skip(f"NO PACKAGE REGISTRY: nothing is installed: {error}")
+
+
+def test_installed_from_the_bundle_alone(whole: Path, fake: Path) -> None:
+    prefix, place = fake.parent / "with space", fake.parent / "my pictures"
+    place.mkdir()
+    draw_face("happy", 1).save(place / "a.png")
+    done = run(whole, "--prefix", prefix, "--service", place, path=fake)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    # What the unit would start, with results elsewhere, and once.
+    unit = (fake.parent / "units" / UNIT).read_text()
+    (line,) = [x for x in unit.splitlines() if x.startswith("ExecStart=")]
+    out = fake.parent / "r.jsonl"
+    line = line.removeprefix("ExecStart=").replace("/var/lib/edge-emotion/results.jsonl", str(out))
+    subprocess.run(f"{line} --once", shell=True, check=True, capture_output=True)
+    assert json.loads(out.read_text())["path"] == str(place / "a.png")
+
+    # It makes the bundle that it came from, without the source tree.
+    assert TARGET is not None
+    subprocess.run(
+        [prefix / "current" / "bin" / "edge-emotion", "bundle", "--no-wheels", "--target",
+         TARGET.name, "--python", PYTHON, "--out", fake.parent / "again"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    for name in ("model/model-int8.tflite", "model/card.json", "pins.txt", UNIT):
+        assert (fake.parent / "again" / name).read_bytes() == (whole / name).read_bytes()
+    wheels = [folder / "wheels" / OWN_WHEEL for folder in (whole, fake.parent / "again")]
+    contents = []
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            contents.append({n: archive.read(n) for n in archive.namelist() if "RECORD" not in n})
+    assert contents[0] == contents[1]
+
+
+# --- what others say of the files
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("NO SHELLCHECK: install.sh is not checked (apt install shellcheck)")
+    done = subprocess.run(
+        ["shellcheck", str(FILES / "install.sh")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+
+
+def test_systemd_takes_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("NO SYSTEMD: the unit is not verified")
+    text = (FILES / UNIT).read_text()
+    (tmp_path / "ee" / "current" / "bin").mkdir(parents=True)
+    program(tmp_path / "ee" / "current" / "bin", "edge-emotion", "")
+    for word, value in (("PREFIX", tmp_path / "ee"), ("FOLDER", "/home/pi/my pictures"),
+                        ("MODEL", "model-int8.tflite")):  # fmt: skip
+        text = text.replace(f"@{word}@", str(value))
+    (tmp_path / UNIT).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / UNIT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if UNIT in line] == []
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager",
+         str(tmp_path / UNIT)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unrecognized option" in done.stderr:
+        pytest.skip("OLD SYSTEMD: the unit's exposure is not computed")
+    assert done.returncode == 0, done.stdout  # 1.5 of 10
+
+
+def test_these_tests_have_a_python_for_which_wheels_exist() -> None:
+    assert PYTHON in ("3.11", "3.12", "3.13")
+    assert sysconfig.get_platform() == f"linux-{MACHINE}"

@@ -1,0 +1,141 @@
+"""The advice says what was counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_emotion.card import RECIPES
+from edge_emotion.chips import (
+    ADVICE,
+    OLD_X86,
+    PI_4,
+    PI_5,
+    TARGETS,
+    UNKNOWN,
+    VNNI,
+    advice_for,
+    advice_for_target,
+)
+from edge_emotion.cli import app
+from edge_emotion.errors import UnknownNameError
+from edge_emotion.machine import Machine
+from tests.pi.counting import Count, CountTable, updated
+
+TABLE = Path(__file__).parents[1] / "benchmarks/results/pi-instructions.json"
+COUNTED = {"cortex-a72": PI_4, "cortex-a76": PI_5, "Haswell": OLD_X86}
+STALE = "the table and edge_emotion/chips.py say different things: bring the words in line"
+
+HERE = Machine("x", None, "x86_64", 2, ["avx2"], None, "Debian", "3.11", {})
+
+
+def counts() -> dict[tuple[str, str], dict[str, Count]]:
+    """(CPU, model) -> recipe -> count."""
+    found: dict[tuple[str, str], dict[str, Count]] = {}
+    for count in CountTable.read(TABLE).counts:
+        found.setdefault((count.cpu, count.model), {})[count.recipe] = count
+    return found
+
+
+def ratio(recipes: dict[str, Count], engine: str) -> float:
+    return recipes[f"{engine}-int8"].instructions / recipes[f"{engine}-f32"].instructions
+
+
+def test_the_table_holds_each_processor_and_both_kinds_of_each_engine() -> None:
+    table = CountTable.read(TABLE)
+    assert {cpu for cpu, _ in counts()} == set(COUNTED)
+    for recipes in counts().values():
+        assert {"onnx-f32", "onnx-int8", "tflite-f32", "tflite-int8"} <= set(recipes)
+    assert {c.cpu for c in table.counts if c.dot_product} == {"cortex-a76"}
+    assert table.qemu.startswith("7.2")
+    assert all(len(c.sha256) == 64 and c.engine_version for c in table.counts)
+    assert all(c.instructions > 100_000 for c in table.counts)
+
+
+def test_the_page_has_the_table() -> None:
+    page = (TABLE.parents[2] / "docs/pi.md").read_text("utf-8")
+    assert updated(page, CountTable.read(TABLE)) == page, "docs/pi.md: make pi-instructions"
+    with pytest.raises(ValueError, match="no <!-- instructions:start"):
+        updated("# A page", CountTable.read(TABLE))
+
+
+@pytest.mark.parametrize("cpu", COUNTED)
+def test_the_first_in_the_order_is_the_one_with_the_fewest_instructions(cpu: str) -> None:
+    for (counted, model), recipes in counts().items():
+        if counted == cpu:
+            fewest = min(recipes, key=lambda r: recipes[r].instructions)
+            assert COUNTED[cpu].order[0] == fewest, f"{model}: {STALE}"
+
+
+def test_the_words_on_a_pi_4_are_those_of_the_table() -> None:
+    for (cpu, _), recipes in counts().items():
+        if cpu == "cortex-a72":
+            for engine in ("onnx", "tflite"):  # about as many as float
+                assert 0.8 <= ratio(recipes, engine) <= 1.2, STALE
+            for kind in ("f32", "int8"):  # LiteRT takes fewer
+                tflite, onnx = recipes[f"tflite-{kind}"], recipes[f"onnx-{kind}"]
+                assert tflite.instructions < 0.95 * onnx.instructions, STALE
+
+
+def test_the_words_on_a_pi_5_are_those_of_the_table() -> None:
+    for (cpu, _), recipes in counts().items():
+        if cpu == "cortex-a76":
+            assert ratio(recipes, "tflite") <= 0.5, STALE  # half or fewer
+            assert ratio(recipes, "onnx") <= 0.8, STALE  # clearly fewer
+
+
+def test_the_words_on_x86_without_vnni_are_those_of_the_table() -> None:
+    for (cpu, _), recipes in counts().items():
+        if cpu == "Haswell":
+            assert all(ratio(recipes, engine) >= 1 for engine in ("onnx", "tflite")), STALE
+
+
+def test_the_words_on_an_unknown_processor_are_those_of_the_table() -> None:
+    for recipes in counts().values():
+        assert ratio(recipes, "onnx") <= 1.2, STALE
+
+
+def test_every_order_has_every_recipe_once() -> None:
+    for advice in (*ADVICE.values(), UNKNOWN):
+        assert sorted(advice.order) == sorted(RECIPES)
+
+
+def test_recommended_are_the_first_and_the_first_without_an_extra() -> None:
+    assert PI_5.recipes == ("tflite-int8", "onnx-int8")
+    assert OLD_X86.recipes == ("onnx-f32",)
+    assert UNKNOWN.recipes == ("onnx-int8",)
+
+
+def test_choose_takes_the_first_that_is_there() -> None:
+    assert PI_4.choose(["onnx-f32", "onnx-int8"]) == "onnx-int8"
+    assert PI_4.choose([]) is None
+
+
+def test_a_machine_is_told_by_its_instruction_sets() -> None:
+    assert advice_for(HERE) is OLD_X86
+    assert advice_for(replace(HERE, int8_flags=["avx512_vnni", "avx2"])) is VNNI
+    assert advice_for(replace(HERE, int8_flags=None)) is UNKNOWN
+    assert advice_for(replace(HERE, arch="aarch64", int8_flags=[])) is PI_4
+    assert advice_for(replace(HERE, arch="aarch64", int8_flags=["asimddp"])) is PI_5
+    assert advice_for(replace(HERE, arch="riscv64", int8_flags=[])) is UNKNOWN
+
+
+def test_targets() -> None:
+    assert {name: advice_for_target(name, HERE) for name in TARGETS} == {
+        "pi4": PI_4, "pi5": PI_5, "x86": OLD_X86, "any": UNKNOWN,
+    }  # fmt: skip
+    assert advice_for_target("x86", replace(HERE, arch="aarch64")) is UNKNOWN
+    with pytest.raises(UnknownNameError, match="did you mean 'pi4'"):
+        advice_for_target("pi-4", HERE)
+
+
+def test_doctor_and_export_name_what_to_use() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0
+    assert any(line.startswith("export     ") for line in result.stdout.splitlines())
+    result = CliRunner().invoke(app, ["export", "edge-cnn", "--target", "pi6"])
+    assert result.exit_code == 2
+    assert "unknown target 'pi6'" in result.stderr

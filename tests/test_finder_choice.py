@@ -1,0 +1,139 @@
+"""Which finder is taken, and what is said of a detector's file that is none."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_emotion import MissingExtraError, ModelError, UnknownNameError, fetch
+from edge_emotion.cli import app
+from edge_emotion.faces import YuNet, best_finder, open_finder
+from edge_emotion.fetch import DETECTOR_VARIABLE
+from tests import pictures
+from tests.golden.make_tiny_yunet import tiny_yunet as make_tiny_yunet
+
+# Which finder
+
+
+@pytest.fixture
+def without_dlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+
+
+def test_auto_takes_dlib_s_while_yunet_has_no_file():
+    assert best_finder().name == "hog"
+
+
+@pytest.mark.usefixtures("without_dlib")
+def test_auto_takes_none_without_either():
+    assert best_finder() is None
+
+
+@pytest.mark.usefixtures("without_dlib")
+def test_a_missing_dlib_is_the_pip_command(model_folder, tmp_path):
+    with pytest.raises(MissingExtraError, match=r"pip install 'edge-emotion\[faces\]'"):
+        open_finder("hog")
+    picture = tmp_path / "a.png"
+    pictures.rgb().save(picture)
+    result = run(model_folder, picture, "--faces", "hog")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "pip install 'edge-emotion[faces]'" in result.stderr
+
+
+@pytest.mark.usefixtures("without_dlib")
+def test_with_neither_the_picture_is_one_face_and_a_line_says_how_to_do_better(
+    model_folder, tmp_path
+):
+    picture = tmp_path / "a.png"
+    pictures.rgb().save(picture)
+    result, meant = run(model_folder, picture), run(model_folder, picture, "--faces", "off")
+    assert result.exit_code == meant.exit_code == 0
+    assert result.stdout == meant.stdout
+    (line,) = result.stderr.splitlines()
+    for words in ("edge-emotion fetch yunet", "edge-emotion[faces]", "--faces off"):
+        assert words in line
+    assert meant.stderr == ""
+
+
+def test_the_fetched_file_is_taken_then_the_named_one(tiny_yunet, monkeypatch, tmp_path):
+    monkeypatch.delenv(DETECTOR_VARIABLE)
+    assert best_finder().name == "hog"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    fetched = fetch.user_file(fetch.YUNET)
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(tiny_yunet.read_bytes())
+    assert best_finder().name == open_finder("yunet").name == "yunet"
+    # Whatever is named goes before what is found, also when it is not there.
+    missing = tmp_path / "missing.onnx"
+    monkeypatch.setenv(DETECTOR_VARIABLE, str(missing))
+    with pytest.raises(ModelError, match=r"missing\.onnx"):
+        best_finder()
+    assert best_finder(detector=tiny_yunet).name == "yunet"
+
+
+def test_yunet_asked_for_without_a_file():
+    with pytest.raises(ModelError, match="run edge-emotion fetch yunet"):
+        open_finder("yunet")
+
+
+def test_a_mistyped_finder():
+    with pytest.raises(UnknownNameError, match="did you mean 'yunet'"):
+        open_finder("yunnet")
+
+
+# Bad files
+
+
+def run(model, *arguments):
+    return CliRunner().invoke(app, ["predict", "--model", str(model), *map(str, arguments)])
+
+
+BAD = {
+    "truncated": lambda data: data[:-100],
+    "one bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "longer": lambda data: data + b"\0",
+    "empty": lambda data: b"",
+    "not ONNX": lambda data: b"Dear customer,\n" * 20,
+}
+
+
+@pytest.mark.parametrize("how", [*BAD, "folder", "missing"])
+@pytest.mark.parametrize("faces", ["auto", "yunet"])
+def test_a_bad_file_is_one_line_and_the_picture_is_not_read(
+    tiny_yunet, model_folder, tmp_path, how, faces
+):
+    path, picture = tmp_path / "detector.onnx", tmp_path / "a.png"
+    pictures.rgb().save(picture)
+    if how == "folder":
+        path.mkdir()
+    elif how != "missing":
+        path.write_bytes(BAD[how](tiny_yunet.read_bytes()))
+    result = run(model_folder, picture, "--faces", faces, "--detector", path)
+    assert (result.exit_code, result.stdout) == (4, "")
+    (line,) = result.stderr.splitlines()
+    assert str(path) in line
+    assert "edge-emotion fetch yunet" in line
+
+
+def detector(tmp_path, data):
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: b"no model", "onnxruntime cannot load it"),
+        (lambda: b"", "onnxruntime cannot load it"),
+        (lambda: make_tiny_yunet(outputs=("class", "obj", "bbox", "kps")), "other outputs"),
+        (lambda: make_tiny_yunet(side=640), r"fixed at \[1, 3, 640, 640\]"),
+    ],
+)
+def test_a_file_with_another_network_is_refused_for_what_it_is(tmp_path, make, words):
+    pytest.importorskip("onnx")
+    with pytest.raises(ModelError, match=words) as caught:
+        YuNet(detector(tmp_path, make()))
+    assert "\n" not in str(caught.value)
