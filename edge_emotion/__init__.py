@@ -5,6 +5,11 @@
 'happy'
 """
 
+import os
+
+# onnxruntime's Linux wheels report to Microsoft unless told not to before they are loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from edge_emotion.card import FaceCrop, InputSpec, ModelCard
 from edge_emotion.errors import (
     BudgetError,

@@ -452,7 +452,7 @@ def test_an_engine_that_fails_on_a_picture_is_counted(
 ) -> None:
     out = tmp_path / "r.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr(run, "predict_row", lambda *_: 1 / 0)
+        patch.setattr(run, "answer_row", lambda *_: 1 / 0)
         for _ in range(MOST_ATTEMPTS):
             with pytest.raises(ZeroDivisionError):
                 watch(place, out, model_folder, [])

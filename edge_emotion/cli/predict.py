@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_emotion.cli.reading import Faces, answer_row, make_reader, read_boxes
-from edge_emotion.cli.terminal import complain, progress
+from edge_emotion.cli.options import DetectorOption, Faces, FacesOption, MaxFacesOption
+from edge_emotion.cli.terminal import complain, note, progress
 from edge_emotion.errors import InputError, PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -34,18 +34,9 @@ def predict(
         typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
-    faces: Annotated[
-        Faces,
-        typer.Option(
-            help="auto: YuNet if it was fetched, else dlib's finder if it is installed, else off; "
-            "off: each picture is one face, cropped to it."
-        ),
-    ] = Faces.AUTO,
-    detector: Annotated[
-        Path | None,
-        typer.Option(help="YuNet's file.  [default: EDGE_EMOTION_DETECTOR, or what was fetched]"),
-    ] = None,
-    max_faces: Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")] = 32,
+    faces: FacesOption = Faces.AUTO,
+    detector: DetectorOption = None,
+    max_faces: MaxFacesOption = 32,
     boxes: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +60,7 @@ def predict(
         raise UsageError("--json and --csv exclude each other")
 
     from edge_emotion import Predictor
+    from edge_emotion.reading import make_reader, read_boxes
 
     predictor = Predictor(model, runtime=runtime, threads=threads)
     read = make_reader(
@@ -78,6 +70,7 @@ def predict(
         max_faces=max_faces,
         threads=threads,
         boxes=read_boxes(boxes) if boxes else None,
+        note=note,
     )
     if hasattr(sys.stdout, "reconfigure"):  # file names need not be UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")
@@ -172,6 +165,8 @@ class _Lines:
 
 class _JsonLines:
     def photo(self, path: str, photo: PhotoPrediction) -> None:
+        from edge_emotion.reading import answer_row
+
         self._print({"path": path, **answer_row(photo)})
 
     def error(self, path: str, error: str) -> None:

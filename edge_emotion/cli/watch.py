@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from edge_emotion.cli.options import DetectorOption, Faces, FacesOption, MaxFacesOption
 
 
 def watch(
@@ -25,6 +26,9 @@ def watch(
         typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
+    faces: FacesOption = Faces.AUTO,
+    detector: DetectorOption = None,
+    max_faces: MaxFacesOption = 32,
     interval: Annotated[
         float, typer.Option(min=0.01, max=3600, help="Seconds between two looks at the folder.")
     ] = 1.0,
@@ -42,9 +46,6 @@ def watch(
     damaged one gets a line with "error". Names that begin with a dot and symbolic links are passed
     over. SIGTERM ends the program between two pictures, with exit code 0.
     """
-    # onnxruntime's Linux wheels report to Microsoft unless told not to before they are loaded.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
     from edge_emotion.cli.terminal import complain, note
     from edge_emotion.errors import InputError
     from edge_emotion.watch import Results, Stop, Watcher
@@ -56,11 +57,15 @@ def watch(
         results = Results(out, note)
         try:
             from edge_emotion import Predictor
+            from edge_emotion.reading import make_reader
 
-            predictor = Predictor(model, runtime=runtime, threads=threads)
+            read = make_reader(
+                Predictor(model, runtime=runtime, threads=threads), faces,
+                detector=detector, max_faces=max_faces, threads=threads, note=note,
+            )  # fmt: skip
             note(f"watching {folder}: {len(results)} pictures have their line in {out}")
             limit_memory(memory * 1_000_000)
-            watcher = Watcher(folder, results, predictor, stop, interval=interval, note=complain)
+            watcher = Watcher(folder, results, read, stop, interval=interval, note=complain)
             watcher.run(once)
         finally:
             results.close()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import PictureError
-from edge_emotion.predictor import Predictor
 from edge_emotion.preprocess import MAX_BYTES
+from edge_emotion.reading import Reader, answer_row
 from edge_emotion.watch.attempts import MOST_ATTEMPTS, Attempts
 from edge_emotion.watch.folder import Found, Waiting, pictures
 from edge_emotion.watch.results import Results
@@ -34,7 +34,7 @@ class Watcher:
         self,
         folder: Path,
         results: Results,
-        predictor: Predictor,
+        read: Reader,
         stop: Stop,
         *,
         interval: float = 1.0,
@@ -45,7 +45,7 @@ class Watcher:
         Args:
             folder: of pictures, with its sub-folders.
             results: where the lines go.
-            predictor: of the model.
+            read: turns a picture's bytes into its answer.
             stop: asked before each picture.
             interval: seconds between two looks, at least.
             note: is told of pictures and folders that cannot be read.
@@ -53,7 +53,7 @@ class Watcher:
         self.folder = folder.resolve()  # one name, however it was given
         self.results = results
         self.failed = 0  # pictures that got an error line
-        self._predictor = predictor
+        self._read_picture = read
         self._stop = stop
         self._interval = interval
         self._note = note
@@ -106,7 +106,7 @@ class Watcher:
                 data = read_whole(picture)
                 if data is None:
                     return  # another picture by now, or none: the next look sees it
-                row = predict_row(self._predictor, picture.path, data)
+                row = {"path": picture.path, **answer_row(self._read_picture(data))}
             except PictureError as error:
                 if looks < LAST_TRY:
                     attempts.survived()
@@ -126,23 +126,6 @@ class Watcher:
         if folder not in self._unreadable:
             self._unreadable.add(folder)
             self._note(f"{folder!r} cannot be watched: {error.strerror or error}")
-
-
-def predict_row(predictor: Predictor, path: str, data: bytes) -> dict[str, Any]:
-    """One picture's answer, with the fields of ``edge-emotion predict --json``.
-
-    Raises:
-        PictureError: it cannot be read.
-    """
-    prediction = predictor.predict(data)
-    return {
-        "path": path,
-        "label": prediction.label,
-        "score": prediction.score,
-        "probabilities": prediction.probabilities,
-        "uncertain": prediction.uncertain,
-        "faces": [],
-    }
 
 
 def read_whole(picture: Found) -> bytes | None:

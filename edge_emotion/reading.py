@@ -1,77 +1,70 @@
-"""How a command reads a picture: by its faces, by boxes that the user gives, or as one face."""
+"""How a program reads a picture: by its faces, by boxes that the user gives, or as one face."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edge_emotion.cli.terminal import note
+import msgspec
 
-if TYPE_CHECKING:
-    from edge_emotion import PhotoPrediction, Predictor
-    from edge_emotion.faces import Box
+from edge_emotion.errors import InputError, PictureError
+from edge_emotion.faces import Box, best_finder, open_finder
+from edge_emotion.photographs import PhotoPrediction
+from edge_emotion.predictor import MAX_FACES, Predictor
 
-    Boxes = Mapping[str, list[Box]]
-
-
-class Faces(StrEnum):
-    """How faces are found."""
-
-    AUTO = "auto"
-    YUNET = "yunet"
-    HOG = "hog"
-    OFF = "off"
+Boxes = Mapping[str, list[Box]]
+#: A path, or the bytes of a picture, to its answer.
+Reader = Callable[[Path | bytes], PhotoPrediction]
 
 
 def make_reader(
     predictor: Predictor,
-    faces: Faces,
+    faces: str,
     *,
-    detector: Path | None,
-    max_faces: int,
+    detector: Path | None = None,
+    max_faces: int = MAX_FACES,
     threads: int = 1,
     boxes: Boxes | None = None,
-) -> Callable[[Path], PhotoPrediction]:
-    """What turns a path into an answer.
+    note: Callable[[str], None] = lambda line: None,
+) -> Reader:
+    """What turns a picture into an answer.
 
     Args:
         predictor: of the model.
-        faces: how they are found; ignored with `boxes`.
+        faces: how they are found: "auto", "yunet", "hog" or "off"; ignored with `boxes`.
         detector: YuNet's file, if the user named one.
         max_faces: see `Predictor.predict_faces`.
         threads: of the finder's engine.
-        boxes: path or name of a picture -> boxes of its faces.
+        boxes: path or name of a picture -> boxes of its faces; then pictures are paths.
+        note: told in a line how faces are found, where there is something better.
 
     Raises:
         ModelError: YuNet's file is not there, damaged, or another file.
         MissingExtraError: dlib is asked for and not installed.
     """
-    from edge_emotion import PhotoPrediction
-    from edge_emotion.errors import PictureError
-    from edge_emotion.faces import best_finder, open_finder
 
-    def whole(path: Path) -> PhotoPrediction:
+    def whole(path: Path | bytes) -> PhotoPrediction:
         p = predictor.predict(path)
         return PhotoPrediction(p.label, p.score, p.probabilities, p.uncertain, [])
 
-    def by_boxes(path: Path) -> PhotoPrediction:
+    def by_boxes(path: Path | bytes) -> PhotoPrediction:
         assert boxes is not None
+        assert isinstance(path, Path)
         for key in (str(path), path.name):
             if key in boxes:
                 return predictor.predict_photo(path, boxes=boxes[key], max_faces=max_faces)
         raise PictureError(f"{path}: no boxes for it in the file of --boxes")
 
-    def by_faces(path: Path) -> PhotoPrediction:
+    def by_faces(path: Path | bytes) -> PhotoPrediction:
         return predictor.predict_photo(path, max_faces=max_faces)
 
     if boxes is not None:
         return by_boxes
-    if faces is Faces.OFF:
+    if faces == "off":
         return whole
-    if faces is Faces.AUTO:
+    if faces == "auto":
         predictor.finder = best_finder(detector=detector, threads=threads)
         if predictor.finder is None:
             note(
@@ -82,7 +75,7 @@ def make_reader(
         if predictor.finder.name == "hog":
             note("finding faces with dlib; edge-emotion fetch yunet gets a finder that sees more")
     else:
-        predictor.finder = open_finder(faces.value, detector=detector, threads=threads)
+        predictor.finder = open_finder(faces, detector=detector, threads=threads)
     return by_faces
 
 
@@ -92,9 +85,7 @@ def read_boxes(path: Path) -> Boxes:
     Raises:
         InputError: it cannot be read, or holds something else.
     """
-    import msgspec
 
-    from edge_emotion.errors import InputError
     from edge_emotion.predictor import is_box
 
     kind = dict[str, list[tuple[float, float, float, float]]]

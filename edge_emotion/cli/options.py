@@ -1,0 +1,32 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Faces(StrEnum):
+    """How faces are found; see `edge_emotion.reading.make_reader`."""
+
+    AUTO = "auto"
+    YUNET = "yunet"
+    HOG = "hog"
+    OFF = "off"
+
+
+FacesOption = Annotated[
+    Faces,
+    typer.Option(
+        help="auto: YuNet if it was fetched, else dlib's finder if it is installed, else off; "
+        "off: each picture is one face, cropped to it."
+    ),
+]
+DetectorOption = Annotated[
+    Path | None,
+    typer.Option(help="YuNet's file.  [default: EDGE_EMOTION_DETECTOR, or what was fetched]"),
+]
+MaxFacesOption = Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")]
