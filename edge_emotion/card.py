@@ -140,6 +140,8 @@ class Evaluation:
     ece: float  # expected calibration error, 15 equal bins, 0..1
     per_label: dict[str, ClassMetrics]
     confusion: list[list[int]]  # rows: true label, columns: predicted, in the order of the labels
+    accuracy_most_certain: float | None = None  # of the 90 % with the highest score, 0..1
+    accuracy_mirrored: float | None = None  # by the mean with the answer to the mirror image, 0..1
 
     @property
     def caveat(self) -> str:

@@ -27,6 +27,8 @@ Logits = NDArray[np.float32]  # (N, labels)
 Labels = NDArray[np.int64]  # (N,)
 
 ECE_BINS = 15
+#: Share of the pictures whose accuracy says what abstaining from the rest would give.
+MOST_CERTAIN = 0.9
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -54,6 +56,7 @@ def evaluate(
     data: str,
     protocol: Protocol,
     temperature: float = 1.0,
+    mirrored: Logits | None = None,
 ) -> Evaluation:
     """Score one model on labelled pictures.
 
@@ -63,7 +66,8 @@ def evaluate(
         names: of the labels, in the order of the logits.
         data: what to call the pictures.
         protocol: whether the model was trained on them.
-        temperature: for the expected calibration error.
+        temperature: for the expected calibration error, and to tell which answers are certain.
+        mirrored: logits of the mirror images, (N, labels), if they were read too.
 
     Raises:
         DataError: there are no pictures.
@@ -83,6 +87,13 @@ def evaluate(
     )
     correct = int((predicted == labels).sum())
     present = support > 0
+    probabilities = softmax(logits, temperature)
+    most_certain = np.argsort(-probabilities.max(axis=1), kind="stable")
+    most_certain = most_certain[: math.ceil(MOST_CERTAIN * len(labels))]
+    accuracy_mirrored = None
+    if mirrored is not None:
+        both = probabilities + softmax(mirrored, temperature)
+        accuracy_mirrored = float((both.argmax(axis=1) == labels).mean())
     return Evaluation(
         data=data,
         protocol=protocol,
@@ -91,12 +102,14 @@ def evaluate(
         accuracy_interval=wilson(correct, len(labels)),
         balanced_accuracy=float(recall[present].mean()),
         macro_f1=float(f1[present].mean()),
-        ece=expected_calibration_error(softmax(logits, temperature), labels),
+        ece=expected_calibration_error(probabilities, labels),
         per_label={
             name: ClassMetrics(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, name in enumerate(names)
         },
         confusion=confusion.tolist(),
+        accuracy_most_certain=float((predicted == labels)[most_certain].mean()),
+        accuracy_mirrored=accuracy_mirrored,
     )
 
 

@@ -95,6 +95,10 @@ def _evaluation(e: Evaluation) -> str:
         f"{e.samples} pictures), balanced {e.balanced_accuracy:.1%}, macro F1 {e.macro_f1:.3f}, "
         f"ECE {e.ece:.3f}."
     )
+    if e.accuracy_most_certain is not None:
+        head += f" Of the 90 % most certain answers {e.accuracy_most_certain:.1%} are right."
+    if e.accuracy_mirrored is not None:
+        head += f" With `--mirror` accuracy is {e.accuracy_mirrored:.1%}."
     if e.caveat:
         head += f" This is a **{e.caveat}**, and no estimate for new pictures."
     rows = [

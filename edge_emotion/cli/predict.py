@@ -43,6 +43,12 @@ def predict(
             help='JSON with your own boxes instead: {"picture.jpg": [[x, y, width, height], ...]}.'
         ),
     ] = None,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror", help="Read each face and its mirror image: more accurate, twice the time."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     annotate: Annotated[
@@ -62,7 +68,7 @@ def predict(
     from edge_emotion import Predictor
     from edge_emotion.reading import make_reader, read_boxes
 
-    predictor = Predictor(model, runtime=runtime, threads=threads)
+    predictor = Predictor(model, runtime=runtime, threads=threads, mirror=mirror)
     read = make_reader(
         predictor,
         faces,

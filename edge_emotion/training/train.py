@@ -297,10 +297,10 @@ def _measure(
     """Confidence from validation; figures of validation and test; the split to show."""
     confidence = Confidence()
     evaluations = []
-    logits = {
-        name: predict_logits(fitted.logits_model, loaded.pixels[parts[name]])
-        for name in ("valid", "test")
-        if len(parts[name])
+    pixels = {name: loaded.pixels[parts[name]] for name in ("valid", "test") if len(parts[name])}
+    logits = {name: predict_logits(fitted.logits_model, p) for name, p in pixels.items()}
+    mirrored = {
+        name: predict_logits(fitted.logits_model, p[:, :, ::-1]) for name, p in pixels.items()
     }
     if not plan.validate_on_train:
         confidence = fit_confidence(
@@ -316,7 +316,7 @@ def _measure(
                 evaluations.append(
                     evaluate(
                         scores[own], loaded.labels[parts[name]][own], dataset.labels,
-                        temperature=confidence.temperature,
+                        temperature=confidence.temperature, mirrored=mirrored[name][own],
                         data=f"{source} {'train' if on_train else name}",
                         protocol="training-set" if on_train else "held-out",
                     )
