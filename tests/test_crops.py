@@ -59,7 +59,7 @@ def test_a_crop_for_each_photograph_and_a_record(photographs, tmp_path):
     assert set(files(tmp_path / "out")) == {f"{name}.png" for name in PLACES}
     assert json.loads((tmp_path / "out" / CROPS_NAME).read_text()) == {
         "context": 1.5, "face": {"margin": 2.5, "drop": 0.32}, "finder": "yunet", "pictures": 4,
-        "without_face": 0,
+        "without_face": 0, "unreadable": 0,
     }  # fmt: skip
 
 
@@ -115,13 +115,14 @@ def test_photographs_without_a_face_or_damaged_are_left_out_and_named(photograph
     Image.new("RGB", (320, 240), "white").save(photographs / "happy" / "back.jpg")
     (photographs / "sad" / "damaged.jpg").write_bytes(b"\xff\xd8\xff no picture")
     result = crop(photographs, "--out", tmp_path / "out")
-    assert result.exit_code == 0
+    assert result.exit_code == 4
     assert result.stdout == f"{tmp_path / 'out'}: 4 faces, 1 photographs without one\n"
     without, damaged = result.stderr.splitlines()
     assert without == "left out: happy/back.jpg: no face found"
     assert damaged.startswith("left out: ")
     assert "damaged.jpg" in damaged
-    assert json.loads((tmp_path / "out" / CROPS_NAME).read_text())["without_face"] == 1
+    record = json.loads((tmp_path / "out" / CROPS_NAME).read_text())
+    assert (record["without_face"], record["unreadable"]) == (1, 1)
 
 
 def test_photographs_of_one_name_are_all_cropped(photographs, tmp_path):

@@ -28,13 +28,13 @@ def crop(
 ) -> None:
     """Cut the largest face out of labelled photographs, for "edge-emotion train".
 
-    Photographs without a face are left out, named on stderr and counted. Run again, it goes on
-    where it was interrupted.
+    Photographs without a face, and damaged ones, are left out, named on stderr and counted; damaged
+    ones make the exit code 4. Run again, it goes on where it was interrupted.
     """
     from dataclasses import replace
 
     from edge_emotion.card import FaceCrop
-    from edge_emotion.errors import UsageError
+    from edge_emotion.errors import InputError, UsageError
     from edge_emotion.faces import open_finder
     from edge_emotion.training.crops import crop_faces
 
@@ -53,3 +53,5 @@ def crop(
         warn=note,
     )
     print(f"{out}: {record.pictures} faces, {record.without_face} photographs without one")
+    if record.unreadable:
+        raise typer.Exit(InputError.exit_code)

@@ -95,14 +95,14 @@ def predict(
             if isinstance(item, InputError):
                 raise item
             photo = read(item)
+            if annotator:
+                annotator.draw(item, photo)
         except InputError as error:
             failed += 1
             complain(str(error))
             writer.error(getattr(error, "path", str(item)), str(error))
             continue
         writer.photo(str(item), photo)
-        if annotator:
-            annotator.draw(item, photo)
     if failed:
         raise typer.Exit(InputError.exit_code)
 

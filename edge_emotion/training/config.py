@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,11 @@ class TrainConfig:
             "noise": 0 <= self.noise <= 1,
             "erase": 0 <= self.erase <= 1,
         }
+        if self.subject is not None:
+            try:
+                re.compile(self.subject)
+            except re.error as error:
+                raise ValueError(f"subject = {self.subject!r} is no regular expression") from error
         for name, good in checks.items():
             if not good:
                 raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")

@@ -67,7 +67,7 @@ def crop_faces(
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
     names = Counter(Path(sample.key).with_suffix("") for sample in dataset.samples)
-    made = without = 0
+    made = without = unreadable = 0
     for sample in progress(dataset.samples):
         name = Path(sample.key).with_suffix("")
         path = out / (f"{sample.key}.png" if names[name] > 1 else f"{name}.png")
@@ -85,6 +85,7 @@ def crop_faces(
             faces = finder.find(image)
         except PictureError as error:
             warn(f"left out: {error}")
+            unreadable += 1
             continue
         if not faces:
             warn(f"left out: {sample.key}: no face found")
@@ -95,7 +96,7 @@ def crop_faces(
         with replacing(path) as temporary:
             crop.save(temporary, "PNG")
         made += 1
-    record = CropRecord(context, face, finder.name, made, without)
+    record = CropRecord(context, face, finder.name, made, without, unreadable)
     _write(out, record)
     return record
 
@@ -112,7 +113,7 @@ def _claim(out: Path, record: CropRecord) -> None:
             earlier = msgspec.json.decode(path.read_bytes(), type=CropRecord)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: damaged: {error}: name another --out") from error
-        same = replace(earlier, pictures=0, without_face=0)
+        same = replace(earlier, pictures=0, without_face=0, unreadable=0)
         if same != record:
             raise UsageError(
                 f"{out} holds crops made with another finder, --margin or --context "

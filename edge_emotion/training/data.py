@@ -40,6 +40,7 @@ class CropRecord:
     finder: str
     pictures: int
     without_face: int  # photographs in which none was found
+    unreadable: int = 0  # photographs that could not be read
 
 
 SPLIT_FOLDERS: dict[str, SplitName] = {
