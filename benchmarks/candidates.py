@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -34,12 +35,12 @@ CANDIDATES = {
 }
 
 
-def build(stages: str):  # type: ignore[no-untyped-def]
+def build(stages: str) -> Any:
     """A network of random weights from its stages."""
     import keras
     from keras import layers
 
-    def conv(x, filters, kernel=3, strides=1, relu=True):  # type: ignore[no-untyped-def]
+    def conv(x: Any, filters: int, kernel: int = 3, strides: int = 1, relu: bool = True) -> Any:
         x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization()(x)
         return layers.ReLU()(x) if relu else x

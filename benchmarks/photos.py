@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import DataError, EdgeEmotionError, InputError, MissingExtraError
+from edge_emotion.errors import DataError, InputError, MissingExtraError, UnknownNameError
 from edge_emotion.evaluation import wilson
-from edge_emotion.faces import FINDERS, Finder, open_finder
+from edge_emotion.faces import Finder, detector_path, open_finder
 from edge_emotion.photographs import PhotoPrediction, largest
 from edge_emotion.predictor import FACE_VIEW, MAX_FACES, Predictor
 from edge_emotion.preprocess import Picture, open_picture, open_scaled
@@ -33,46 +33,79 @@ TIMING_ROUNDS = 3
 Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
+@dataclass(frozen=True)
+class PhotoPlan:
+    """Photographs, and what will find faces in them."""
+
+    dataset: Dataset
+    finders: dict[str, Finder | None]  # name -> finder; None: each photograph as one face
+    missing: dict[str, str]  # name -> why that finder is not there
+
+
+def plan_photos(folder: Path, labels: Sequence[str], detector: Path | None = None) -> PhotoPlan:
+    """Look at everything that may be wrong before minutes of measuring begin.
+
+    Args:
+        folder: class folders of photographs, see `read_dataset`.
+        labels: of the model; the folder has them all.
+        detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
+
+    Raises:
+        DataError: no class folders, or not one for each label.
+        ModelError: the detector's file is damaged, or not YuNet's.
+    """
+    try:
+        dataset = read_dataset(folder, labels)
+    except UnknownNameError as error:
+        raise DataError(
+            f"{folder}: photographs need a class folder for each of {', '.join(labels)}: {error}"
+        ) from error
+    finders: dict[str, Finder | None] = {}
+    missing = {}
+    if detector_path(detector) is None:
+        missing["yunet"] = "no file of it: edge-emotion fetch yunet"
+    else:
+        finders["yunet"] = open_finder("yunet", detector=detector)
+    try:
+        finders["hog"] = open_finder("hog")
+    except MissingExtraError as error:
+        missing["hog"] = str(error)
+    return PhotoPlan(dataset, finders | {WHOLE: None}, missing)
+
+
 def measure_photos(
-    folder: Path,
+    plan: PhotoPlan,
     model: Path,
     card: ModelCard,
     *,
-    detector: Path | None = None,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> PhotoReport:
     """Read labelled photographs with each face finder that is there.
 
     Args:
-        folder: class folders of photographs, see `read_dataset`.
+        plan: from `plan_photos`.
         model: folder or file.
         card: of the model.
-        detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each photograph that cannot be read, once.
 
     Raises:
-        DataError: no photographs with the model's labels.
-        InputError: no photograph can be read.
+        DataError: no photograph can be read.
     """
-    dataset = read_dataset(folder, card.labels)
+    dataset = plan.dataset
     predictor = Predictor(model, threads=1)
-    results = []
+    results = [FinderResult(name, "skipped", reason) for name, reason in plan.missing.items()]
     unreadable: set[str] = set()
-    for name in (*FINDERS, WHOLE):
-        try:
-            finder = None if name == WHOLE else open_finder(name, detector=detector)
-        except (MissingExtraError, InputError) as error:
-            results.append(FinderResult(name, "skipped", _without_paths(error)))
-            continue
+    for name, finder in plan.finders.items():
         predictor.finder = finder
         loop = progress(f"reading photographs, faces {name}")
         answers = _answers(predictor, dataset, finder, loop, unreadable, warn)
-        results.append(_score(name, answers, dataset, card.labels))
+        result = _score(name, answers, dataset, card.labels)
         if finder is not None:
             loop = progress(f"timing photographs, faces {name}")
-            results[-1] = _with_steps(results[-1], predictor, finder, dataset, loop)
+            result = _with_steps(result, predictor, finder, dataset, loop)
+        results.append(result)
     samples = len(dataset.samples) - len(unreadable)
     return PhotoReport(
         data=dataset.name,
@@ -83,11 +116,6 @@ def measure_photos(
         f"pixels as JPEG of quality 90, {TIMING_ROUNDS} rounds, one thread",
         results=results,
     )
-
-
-def _without_paths(error: EdgeEmotionError) -> str:
-    """A report is published: it names no folder of the machine."""
-    return " ".join(Path(w).name if w.startswith("/") else w for w in str(error).split())
 
 
 def _answers(

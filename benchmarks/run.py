@@ -25,7 +25,7 @@ from .accuracy import (
 from .budget import recommend
 from .inspection import check_layers, inspect_layers
 from .layer import LayerReport
-from .photos import measure_photos
+from .photos import measure_photos, plan_photos
 from .schema import KERAS, ArtefactResult, BenchReport, Model, Settings
 from .subjects import Subject, Subjects, find_subjects, missing_file
 from .timing import PICTURE, Times, summarise, time_subjects
@@ -121,6 +121,7 @@ def run_benchmark(
         EdgeEmotionError: nothing could be run; the first artefact's error.
     """
     subjects = find_subjects(model)
+    plan = None if photos is None else plan_photos(photos, subjects.card.labels, detector)
     errors: dict[str, EdgeEmotionError] = {
         s.recipe: ModelError(missing_file(s)) for s in subjects.files if s.missing
     }
@@ -157,11 +158,10 @@ def run_benchmark(
     machine = read_machine()
     card = subjects.card
     photo_report = None
-    if photos is not None:
+    if plan is not None:
         photo_report = measure_photos(
-            photos, subjects.folder or present[0].path, card,
-            detector=detector, progress=progress, warn=warn,
-        )  # fmt: skip
+            plan, subjects.folder or present[0].path, card, progress=progress, warn=warn
+        )
     report = BenchReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment_name(machine),

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 FinderName = Literal["yunet", "hog"]
 FINDERS: tuple[FinderName, ...] = ("yunet", "hog")
+#: Where YuNet's file lies in a bundle, and in the environment that its installer makes.
+BUNDLED = "detector/yunet.onnx"
 
 #: Landmarks in shares of a box around brow, chin and cheeks: YuNet's medians on press photographs.
 TYPICAL_LANDMARKS = ((0.26, 0.38), (0.74, 0.38), (0.50, 0.58), (0.30, 0.74), (0.70, 0.74))
@@ -69,9 +72,10 @@ def typical_landmarks(box: Box, shares: Sequence[Point] = TYPICAL_LANDMARKS) -> 
 class YuNet:
     """YuNet on onnxruntime.
 
-    Looks at the picture with its longest side at 320 pixels, and at 640 if no face was found: the
-    small view keeps close-ups that fill the frame, which the large one loses. Only thumbnails are
-    enlarged: of 300 faces of 48 pixels 249 are found as they are, 299 at 192 pixels.
+    Looks at the picture with its longest side at 320 pixels and at 640: the small view keeps
+    close-ups that fill the frame, which the large one loses; the large one sees the others behind.
+    Only thumbnails are enlarged: of 300 faces of 48 pixels 249 are found as they are, 299 at 192
+    pixels.
     """
 
     name = "yunet"
@@ -125,11 +129,11 @@ class YuNet:
         longest = max(image.size)
         if longest < self.thumbnail:
             return self._look(image, self.thumbnail / longest)
-        for side in self.sides:
-            faces = self._look(image, min(1.0, side / longest))
-            if faces or side >= longest:
-                return faces
-        return []
+        scales = sorted({min(1.0, side / longest) for side in self.sides})
+        faces = [face for scale in scales for face in self._look(image, scale)]
+        boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
+        scores = np.array([face.score for face in faces], np.float32)
+        return [faces[i] for i in suppress_overlaps(boxes, scores, self.overlap)]
 
     def _look(self, image: Image.Image, scale: float) -> list[Face]:
         """The faces in one view, in pixels of the picture."""
@@ -255,13 +259,17 @@ def suppress_overlaps(
 
 
 def detector_path(path: Path | None = None) -> Path | None:
-    """The detector's file: named, else by EDGE_EMOTION_DETECTOR, else fetched; None: not there."""
+    """The detector's file, or None if there is none.
+
+    The one named, else that of EDGE_EMOTION_DETECTOR, else the one that a bundle's installer put
+    into this Python's environment, else the one fetched.
+    """
     if path is None and (named := os.environ.get(DETECTOR_VARIABLE)):
         path = Path(named)
     if path is not None:
         return path
-    fetched = user_file(YUNET)
-    return fetched if fetched.exists() else None
+    places = Path(sys.prefix) / BUNDLED, user_file(YUNET)
+    return next((place for place in places if place.exists()), None)
 
 
 def open_finder(name: str, *, detector: Path | None = None, threads: int = 1) -> Finder:

@@ -35,18 +35,25 @@ FACE_VIEW = (480, 480)
 
 def is_box(box: Sequence[float]) -> bool:
     """Whether these are x, y, width and height of an area, in pixels of any picture."""
-    return (
-        len(box) == 4
-        and all(math.isfinite(v) and abs(v) <= MAX_PIXELS for v in box)
-        and min(box[2:]) > 0
-    )
+    try:
+        x, y, w, h = (float(v) for v in box)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return all(math.isfinite(v) and abs(v) <= MAX_PIXELS for v in (x, y, w, h)) and min(w, h) > 0
 
 
-def _boxed(box: Box, scale_x: float, scale_y: float) -> Face:
-    """A user's box as a face, in pixels of the decoded picture."""
+def _boxed(box: Box, image: Image.Image, width: int, height: int) -> Face:
+    """A user's box, in pixels of the original, as a face in the decoded picture."""
     if not is_box(box):
-        raise UsageError(f"a box is [x, y, width, height] with an area, not {list(box)}")
+        raise UsageError(f"a box is [x, y, width, height] with an area, not {box}")
     x, y, w, h = (float(v) for v in box)
+    inside = max(0.0, min(x + w, width) - max(x, 0.0)) * max(0.0, min(y + h, height) - max(y, 0.0))
+    if min(w, h) < 2 or inside < w * h / 2:
+        raise UsageError(
+            f"box {[x, y, w, h]} holds no face: under 2 pixels, or more than half outside the "
+            f"picture of {width} x {height}"
+        )
+    scale_x, scale_y = image.width / width, image.height / height
     scaled = (x * scale_x, y * scale_y, w * scale_x, h * scale_y)
     return Face(scaled, 1.0, typical_landmarks(scaled))
 
@@ -139,14 +146,14 @@ class Predictor:
             PictureError: not a picture, damaged, or too large.
             MissingExtraError: there is neither a detector nor dlib.
             ModelError: the detector's file is not YuNet, or damaged.
-            UsageError: fewer than one face, or a box without an area.
+            UsageError: fewer than one face, or a box that holds no face.
         """
         if max_faces < 1:
             raise UsageError(f"max_faces must be 1 or more, not {max_faces}")
         image, (width, height) = open_scaled(picture, FACE_VIEW)
         scale_x, scale_y = image.width / width, image.height / height
         if boxes is not None:
-            found = [_boxed(box, scale_x, scale_y) for box in boxes]
+            found = [_boxed(box, image, width, height) for box in boxes]
         else:
             found = self._finder().find(image)
         faces = largest(found, max_faces)

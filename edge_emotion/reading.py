@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edge_emotion.errors import InputError, PictureError
+from edge_emotion.errors import InputError, PictureError, UsageError
 from edge_emotion.faces import Box, best_finder, open_finder
 from edge_emotion.photographs import PhotoPrediction
 from edge_emotion.predictor import MAX_FACES, Predictor
@@ -43,6 +43,7 @@ def make_reader(
     Raises:
         ModelError: YuNet's file is not there, damaged, or another file.
         MissingExtraError: dlib is asked for and not installed.
+        UsageError: a detector is named that would not be used.
     """
 
     def whole(path: Path | bytes) -> PhotoPrediction:
@@ -54,12 +55,17 @@ def make_reader(
         assert isinstance(path, Path)
         for key in (str(path), path.name):
             if key in boxes:
-                return predictor.predict_photo(path, boxes=boxes[key], max_faces=max_faces)
+                try:
+                    return predictor.predict_photo(path, boxes=boxes[key], max_faces=max_faces)
+                except UsageError as error:
+                    raise PictureError(f"{path}: {error}") from error
         raise PictureError(f"{path}: no boxes for it in the file of --boxes")
 
     def by_faces(path: Path | bytes) -> PhotoPrediction:
         return predictor.predict_photo(path, max_faces=max_faces)
 
+    if detector is not None and (boxes is not None or faces in ("off", "hog")):
+        raise UsageError("--detector is for finding faces with yunet: leave the other option out")
     if boxes is not None:
         return by_boxes
     if faces == "off":

@@ -42,7 +42,7 @@ class Tally:
 def command(folder: Path, out: Path, model: Path, *options: str) -> list[str]:
     """How the program is started."""
     code = "from edge_emotion.cli import main; main()"
-    return [sys.executable, "-c", code, "watch", str(folder), "--out", str(out),
+    return [sys.executable, "-c", code, "watch", str(folder), "--out", str(out), "--faces", "off",
             "--model", str(model), "--interval", str(INTERVAL), *options]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_a_folder_has_what_a_pi_needs(tmp_path: Path) -> None:
     out = tmp_path / "new" / "pi"
     result = bundle("--out", out)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith(f"{out}: tflite-int8, Python 3.11, 3.13, 39 wheels, ")
+    assert result.stdout.startswith(f"{out}: tflite-int8, Python 3.11, 3.13, 41 wheels, ")
     assert sorted(p.name for p in out.iterdir()) == [
         "MANIFEST.sha256", "README.txt", "edge-emotion-watch.service", "install.sh", "model",
         "pins.txt", "wheels",
@@ -247,8 +248,11 @@ def test_whatever_fails_leaves_the_older_bundle_and_nothing_else(
 def closure(extra: str, python: str) -> set[str]:
     """Every package that edge-emotion with an extra needs, by the metadata of those installed.
 
-    Each one's pin is a version that whoever needs it takes.
+    Its own needs are those of the source tree, which an editable install may not have seen. Each
+    one's pin is a version that whoever needs it takes.
     """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    own_needs = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
     pins = dict(pin.split("==") for pin in wheels.pinned(extra))
     pins = {canonicalize_name(name): version for name, version in pins.items()}
     seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -258,7 +262,8 @@ def closure(extra: str, python: str) -> set[str]:
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
-        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+        needs_of = own_needs if name == "edge-emotion" else importlib.metadata.requires(name)
+        for requirement in map(Requirement, needs_of or []):
             for own in ("", *extras):
                 there = {"python_version": python, "python_full_version": f"{python}.0",
                          "platform_machine": "aarch64", "extra": own}  # fmt: skip
@@ -345,5 +350,5 @@ def test_pip_s_last_error_is_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_the_templates_are_in_the_package() -> None:
     assert sorted(p.name for p in FILES.iterdir()) == [
-        "README.txt", "edge-emotion-watch.service", "install.sh", "pins.txt",
+        "README.txt", "edge-emotion-watch.service", "install.sh", "pins.txt", "yunet-licence.txt",
     ]  # fmt: skip

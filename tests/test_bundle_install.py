@@ -14,12 +14,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import edge_emotion
 from edge_emotion import InputError
 from edge_emotion.bundle import TARGETS, make, make_bundle
+from edge_emotion.bundle.make import _write_manifest
 from edge_emotion.bundle.targets import FILES
-from tests.generated import draw_face
+from edge_emotion.faces import BUNDLED
+from edge_emotion.fetch import DETECTOR_VARIABLE
+from tests import patches
+from tests.generated import draw_face, draw_portrait
 from tests.test_bundle import fake_own_wheel
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -323,6 +328,7 @@ def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) 
     unit = (units / UNIT).read_text()
     assert f'\nBindReadOnlyPaths="{place}" "{prefix}"\n' in unit
     assert set(re.findall(r"@\S*", unit)) == {"@", "@system-service", "@privileged"}
+    assert DETECTOR_VARIABLE not in unit
 
     # An upgrade restarts it; the account is made once.
     assert install(hollow, fake).returncode == 0
@@ -353,17 +359,60 @@ def test_an_account_that_was_there_before_stays(hollow: Path, fake: Path) -> Non
     assert not (fake.parent / "ee").exists()
 
 
+def sign_again(folder: Path) -> None:
+    """A changed bundle, as if it had been made so."""
+    (folder / "MANIFEST.sha256").unlink()
+    _write_manifest(folder)
+
+
+def add_detector(hollow: Path) -> None:
+    """The stub's file: FAKE_PYTHON's trial does not look at it."""
+    (hollow / BUNDLED).parent.mkdir()
+    shutil.copy(patches.FILE, hollow / BUNDLED)
+    sign_again(hollow)
+
+
+def test_a_detector_is_installed_beside_the_model_and_named_in_the_unit(
+    hollow: Path, fake: Path
+) -> None:
+    add_detector(hollow)
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    prefix = fake.parent / "ee"
+    assert (prefix / "current" / BUNDLED).read_bytes() == patches.FILE.read_bytes()
+    unit = (fake.parent / "units" / UNIT).read_text()
+    assert f'\nEnvironment="{DETECTOR_VARIABLE}={prefix}/current/{BUNDLED}"\n' in unit
+
+
+def test_a_bundle_without_a_detector_leaves_the_installed_one(hollow: Path, fake: Path) -> None:
+    """The unit names it, and answers must not become those of whole pictures by an upgrade."""
+    add_detector(hollow)
+    assert install(hollow, fake).returncode == 0
+    first = (fake.parent / "ee" / "current").resolve()
+    shutil.rmtree(hollow / "detector")
+    sign_again(hollow)
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    current = (fake.parent / "ee" / "current").resolve()
+    assert current != first
+    assert not first.exists()
+    assert (current / BUNDLED).read_bytes() == patches.FILE.read_bytes()
+    assert DETECTOR_VARIABLE in (fake.parent / "units" / UNIT).read_text()
+
+
 # --- for real
+
+
+def make_whole(out: Path, detector: Path | None = None) -> Path:
+    """A bundle for this machine and Python, with all wheels."""
+    assert TARGET is not None
+    try:
+        return make_bundle(out, TARGET, detector=detector, pythons=(PYTHON,)).path
+    except InputError as error:
+        pytest.skip(f"NO PACKAGE REGISTRY: nothing is installed: {error}")
 
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """A bundle for this machine and Python, with all wheels."""
-    assert TARGET is not None
-    try:
-        return make_bundle(tmp_path / "bundle", TARGET, pythons=(PYTHON,)).path
-    except InputError as error:
-        pytest.skip(f"NO PACKAGE REGISTRY: nothing is installed: {error}")
+    return make_whole(tmp_path / "bundle")
 
 
 def test_installed_from_the_bundle_alone(whole: Path, fake: Path) -> None:
@@ -396,6 +445,59 @@ def test_installed_from_the_bundle_alone(whole: Path, fake: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             contents.append({n: archive.read(n) for n in archive.namelist() if "RECORD" not in n})
     assert contents[0] == contents[1]
+
+
+@pytest.mark.shared
+def test_an_installed_detector_is_found_by_all_that_look_for_it(
+    tmp_path: Path, fake: Path, real_yunet: Path
+) -> None:
+    whole = make_whole(tmp_path / "bundle", real_yunet)
+    prefix, place = fake.parent / "with space", fake.parent / "pictures"
+    place.mkdir()
+    photograph = Image.new("RGB", (640, 480), "grey")
+    photograph.paste(draw_portrait(240), (100, 60))
+    photograph.save(place / "a.png")
+    Image.new("RGB", (640, 480), "grey").save(place / "b.png")
+    done = run(whole, "--prefix", prefix, "--service", place, path=fake)
+    assert (done.returncode, done.stderr) == (0, "")
+    found, model = prefix / "current" / BUNDLED, prefix / "current" / "model" / "model-int8.tflite"
+
+    # The unit, by the variable in it.
+    lines = (fake.parent / "units" / UNIT).read_text().splitlines()
+    assert f'Environment="{DETECTOR_VARIABLE}={found}"' in lines
+    (line,) = [x.removeprefix("ExecStart=") for x in lines if x.startswith("ExecStart=")]
+    out = fake.parent / "r.jsonl"
+    line = line.replace("/var/lib/edge-emotion/results.jsonl", str(out))
+    named = os.environ | {DETECTOR_VARIABLE: str(found)}
+    subprocess.run(f"{line} --once", shell=True, check=True, capture_output=True, env=named)
+    rows = sorted(map(json.loads, out.read_text().splitlines()), key=lambda row: str(row["path"]))
+    assert [len(row["faces"]) for row in rows] == [1, 0]
+
+    # The command line and a program of the user's, without one.
+    done = subprocess.run(
+        [prefix / "current/bin/edge-emotion", "predict", "--json", "--model", model, place],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "reading each picture as one face" not in done.stderr
+    assert [len(json.loads(row)["faces"]) for row in done.stdout.splitlines()] == [1, 0]
+    program = (
+        "import sys; from edge_emotion import Predictor;"
+        "print(*[len(Predictor(sys.argv[1]).predict_faces(p)) for p in sys.argv[2:]])"
+    )
+    done = subprocess.run(
+        [prefix / "current/bin/python", "-c", program, model, place / "a.png", place / "b.png"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "1 0\n"
+
+    # A damaged one is not carried over: nothing is changed.
+    found.write_bytes(b"rotten")
+    shutil.rmtree(whole / "detector")
+    sign_again(whole)
+    done = run(whole, "--prefix", prefix, path=fake)
+    assert done.returncode == 1
+    assert "damaged, or not" in done.stderr
+    assert found.read_bytes() == b"rotten"
 
 
 # --- what others say of the files

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edge_emotion import InputError, OutputError, PictureError, Predictor
+from edge_emotion.reading import make_reader
 from edge_emotion.watch import Results, Stop, Watcher, folder, run
 from edge_emotion.watch.attempts import MOST_ATTEMPTS, Attempts
 from edge_emotion.watch.folder import Found, Waiting, picture_key, pictures
@@ -285,13 +286,19 @@ class Steps(Stop):
 
 
 def watch(
-    where: Path, out: Path, model: Path, steps: list[Callable[[], object]], more: int = 14
+    where: Path,
+    out: Path,
+    model: Path,
+    steps: list[Callable[[], object]],
+    more: int = 14,
+    faces: str = "off",
 ) -> list[str]:
     """Watch through these steps and `more` looks; gives what was said."""
     notes: list[str] = []
     results = Results(out)
     try:
-        Watcher(where, results, Predictor(model), Steps(steps, more), note=notes.append).run()
+        read = make_reader(Predictor(model), faces)
+        Watcher(where, results, read, Steps(steps, more), note=notes.append).run()
     finally:
         results.close()
     return notes

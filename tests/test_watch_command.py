@@ -194,7 +194,7 @@ def test_it_loads_nothing_heavy(place: Path, tmp_path: Path, model_folder: Path)
     code = """
 import contextlib
 sys.argv = ["edge-emotion", "watch", sys.argv[1], "--out", sys.argv[2], "--model", sys.argv[3],
-            "--interval", "0.01", "--once"]
+            "--faces", "off", "--interval", "0.01", "--once"]
 with contextlib.suppress(SystemExit), contextlib.redirect_stderr(None):
     from edge_emotion.cli import main
     main()

@@ -17,7 +17,9 @@ from edge_emotion.artefacts import Artefact, find_model, open_artefact, read_car
 from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, PREFERRED, Target
 from edge_emotion.bundle.wheels import download, own_wheel, pinned, unpacked_bytes
 from edge_emotion.card import check_recipe
-from edge_emotion.errors import ModelError, OutputError, UsageError
+from edge_emotion.errors import InputError, ModelError, OutputError, UsageError
+from edge_emotion.faces import BUNDLED
+from edge_emotion.fetch import YUNET, is_whole
 from edge_emotion.files import replacing, sha256
 from edge_emotion.runtimes import runtime_name
 
@@ -33,6 +35,7 @@ class Bundle:
 
     path: Path
     recipe: str  # of the model inside
+    detector: bool  # finds faces
     pythons: tuple[str, ...]
     wheels: int  # files
     bytes: int  # of the folder's files, or of the archive
@@ -45,6 +48,7 @@ def make_bundle(
     *,
     model: str | Path = "edge-cnn",
     recipe: str | None = None,
+    detector: Path | None = None,
     pythons: tuple[str, ...] | None = None,
     wheels: bool = True,
     overwrite: bool = False,
@@ -57,6 +61,7 @@ def make_bundle(
         target: the machine that it is for.
         model: shipped name, model folder, or exported file.
         recipe: which export of the model; None: see `PREFERRED`.
+        detector: YuNet's file, which is packed too; None: the bundle reads pictures as one face.
         pythons: whose wheels are packed; None: the target's.
         wheels: False leaves out all but edge-emotion's own.
         overwrite: take the place of an older bundle.
@@ -64,7 +69,7 @@ def make_bundle(
 
     Raises:
         ModelError: there is no such export.
-        InputError: a wheel cannot be got.
+        InputError: a wheel cannot be got, or `detector` is another file.
         OutputError: it cannot be written, or something is there.
         UsageError: an unknown name.
     """
@@ -72,6 +77,8 @@ def make_bundle(
     is_archive = out.name.endswith(ARCHIVE_SUFFIXES)
     _check_place(out, is_archive, overwrite)
     artefact = choose(model, recipe)
+    if detector is not None:
+        _check_detector(detector)
     with _beside(out) as stage:
         folder = stage / f"edge-emotion-{__version__}-{target.name}"
         (folder / "wheels").mkdir(parents=True)
@@ -79,6 +86,8 @@ def make_bundle(
         extra = "litert" if runtime_name(artefact.path) == "litert" else ""
         need = _get_wheels(own, target, pythons, extra, wheels, note)
         _write_model(artefact, folder / "model")
+        if detector is not None:
+            _write_detector(detector, folder / BUNDLED)
         _write_files(folder, artefact, target, pythons, extra, wheels, need)
         _write_manifest(folder)
         packed = len(list((folder / "wheels").iterdir()))
@@ -90,7 +99,7 @@ def make_bundle(
         else:
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             _move(folder, out)
-    return Bundle(out, artefact.recipe, pythons, packed, size, need)
+    return Bundle(out, artefact.recipe, detector is not None, pythons, packed, size, need)
 
 
 def choose(model: str | Path, recipe: str | None = None) -> Artefact:
@@ -120,6 +129,24 @@ def choose(model: str | Path, recipe: str | None = None) -> Artefact:
         f"{path}: no {recipe or 'export'} to bundle: "
         f"edge-emotion export {path} --to {recipe or PREFERRED[0]}"
     )
+
+
+def _check_detector(path: Path) -> None:
+    """See that a file is YuNet's, before anything is downloaded.
+
+    Raises:
+        InputError: it is another, damaged, or cannot be read.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        if is_whole(path, YUNET):
+            return
+        reason = f"damaged, or not {YUNET.name}"
+    raise InputError(f"detector {path}: {reason}; get the right one with: edge-emotion fetch yunet")
 
 
 def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
@@ -198,6 +225,13 @@ def _write_model(artefact: Artefact, folder: Path) -> None:
         export, file=data.name, sha256=sha256(data), bytes=data.stat().st_size
     )
     dataclasses.replace(artefact.card, exports=[record]).write(folder)
+
+
+def _write_detector(path: Path, place: Path) -> None:
+    """YuNet's file, and its licence, which goes with every copy."""
+    place.parent.mkdir()
+    shutil.copyfile(path, place)
+    shutil.copyfile(FILES / "yunet-licence.txt", place.with_name("LICENSE"))
 
 
 def _write_files(

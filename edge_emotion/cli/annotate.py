@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ PALETTE = (
     (0, 114, 178), (213, 94, 0), (204, 121, 167), (220, 220, 220),
 )  # fmt: skip
 SMALLEST, LARGEST = 480, 1600  # longest side of a copy, pixels
+
+
+LONGEST_STEM = 200  # bytes
 
 
 class Annotator:
@@ -65,10 +69,12 @@ class Annotator:
             image.save(temporary, "JPEG", quality=92)
 
     def _name(self, path: Path) -> str:
-        name, number = f"{path.stem}-annotated.jpg", 1
+        # File systems take 255 bytes of name; a character cut in two goes.
+        stem = os.fsencode(path.stem)[:LONGEST_STEM].decode(errors="ignore") or "picture"
+        name, number = f"{stem}-annotated.jpg", 1
         while name in self.taken:
             number += 1
-            name = f"{path.stem}-annotated-{number}.jpg"
+            name = f"{stem}-annotated-{number}.jpg"
         self.taken.add(name)
         return name
 

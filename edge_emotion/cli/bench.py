@@ -117,6 +117,8 @@ def bench(
         max_drop=max_drop,
         min_agreement=min_agreement,
     )
+    if detector is not None and photos is None:
+        raise UsageError("--detector is for --photos")
     if str(html) == "-":
         raise UsageError("--html needs a file; - is for --json")
     for target in (json, html):
@@ -144,6 +146,8 @@ def bench(
         raise type(outcome.failures[0])(
             f"{len(outcome.failures)} of {len(report.artefacts)} artefacts failed"
         )
+    if report.photos is not None and report.photos.unreadable:
+        raise typer.Exit(InputError.exit_code)
 
 
 def _compare(paths: list[Path]) -> None:

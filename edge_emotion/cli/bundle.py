@@ -22,6 +22,13 @@ def bundle(
         str | None,
         typer.Option(help="Which export of the model.  [default: tflite-int8, or what there is]"),
     ] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            help="YuNet's file, as edge-emotion fetch yunet prints it: the Pi finds faces too.  "
+            "[default: none, each picture is one face]"
+        ),
+    ] = None,
     python: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,12 +58,15 @@ def bundle(
         find_target(target),
         model=model,
         recipe=recipe,
+        detector=detector,
         pythons=check_pythons(python) if python else None,
         wheels=not no_wheels,
         overwrite=overwrite,
         note=note,
     )
+    finder = ", YuNet" if made.detector else ""
     print(
-        f"{made.path}: {made.recipe}, Python {', '.join(made.pythons)}, {made.wheels} wheels, "
+        f"{made.path}: {made.recipe}{finder}, Python {', '.join(made.pythons)}, "
+        f"{made.wheels} wheels, "
         f"{made.bytes / 1e6:.1f} MB; installed up to {made.need_bytes / 1e6:.0f} MB"
     )

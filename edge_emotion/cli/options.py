@@ -27,6 +27,9 @@ FacesOption = Annotated[
 ]
 DetectorOption = Annotated[
     Path | None,
-    typer.Option(help="YuNet's file.  [default: EDGE_EMOTION_DETECTOR, or what was fetched]"),
+    typer.Option(
+        help="YuNet's file.  [default: EDGE_EMOTION_DETECTOR, or the one installed by a bundle, or "
+        "fetched]"
+    ),
 ]
 MaxFacesOption = Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")]

@@ -130,6 +130,9 @@ def _expand(argument: str) -> Iterator[Path | _NothingFoundError]:
     if "\0" in argument:
         yield _NothingFoundError(repr(argument[:40]), "no path; '-' reads paths, one a line")
         return
+    if not argument:
+        yield _NothingFoundError("''", "an empty path; . is this folder")
+        return
     path = Path(argument)
     try:
         is_folder = path.is_dir()

@@ -49,7 +49,7 @@ def watch(
     from edge_emotion.cli.terminal import complain, note
     from edge_emotion.errors import InputError
     from edge_emotion.watch import Results, Stop, Watcher
-    from edge_emotion.watch.run import limit_memory
+    from edge_emotion.watch.run import limit_memory, warm_up
 
     with Stop() as stop:
         if not folder.is_dir():
@@ -64,6 +64,7 @@ def watch(
                 detector=detector, max_faces=max_faces, threads=threads, note=note,
             )  # fmt: skip
             note(f"watching {folder}: {len(results)} pictures have their line in {out}")
+            warm_up(read)
             limit_memory(memory * 1_000_000)
             watcher = Watcher(folder, results, read, stop, interval=interval, note=complain)
             watcher.run(once)

@@ -61,8 +61,8 @@ def crop_faces(
     dataset = read_dataset(data)
     if dataset.layout != "class folders":
         raise DataError(f"{data}: photographs in class folders are needed, not {dataset.layout}")
-    if out.resolve() == data.resolve():
-        raise UsageError(f"--out {out} holds the photographs: name another folder")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"--out {out} is among the photographs: name a folder outside of {data}")
     wide = FaceCrop(face.margin * context, face.drop)
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))

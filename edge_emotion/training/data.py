@@ -70,6 +70,8 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: neither a file nor a folder")
     if path.is_file() and path.suffix.lower() == ".csv":
         dataset = read_fer2013(path, labels)
     elif path.is_file():

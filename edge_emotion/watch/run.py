@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import time
@@ -10,6 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from edge_emotion.errors import PictureError
 from edge_emotion.preprocess import MAX_BYTES
@@ -150,6 +153,17 @@ def read_whole(picture: Found) -> bytes | None:
         raise PictureError("too large for the memory that is left") from error
     unchanged = (status.st_size, status.st_mtime_ns) == (picture.size, picture.mtime_ns)
     return data if unchanged and len(data) == picture.size else None
+
+
+def warm_up(read: Reader) -> None:
+    """Read a black picture as large as a face finder's largest view.
+
+    What the engines take and keep is then theirs, and not part of what `limit_memory` leaves for a
+    picture: a finder that runs out of memory cannot tell it from a file that it cannot run.
+    """
+    picture = io.BytesIO()
+    Image.new("RGB", (640, 640)).save(picture, "PNG")
+    read(picture.getvalue())
 
 
 def limit_memory(more: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ FLOAT_TOLERANCE = 1e-5
 #: Recipes whose logits are the same bits on every machine.
 EXACT = ("onnx-int8", "tflite-int8")
 
-Golden = Mapping[str, NDArray]
+Golden = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def work(runtime: Runtime, runs: int, first: int) -> None:
 def main() -> None:
     """Run every export."""
     gc.disable()  # it would run in some of the rounds and not in others
-    done = []
+    done: list[dict[str, str]] = []
     for model, folder in shipped_models().items():
         for export in read_card(folder).exports:
             path = folder / export.file

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,4 +46,5 @@ def golden(pictures: list[Path]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], **golden(sorted(Path(sys.argv[1]).iterdir())))
+    made: dict[str, Any] = {**golden(sorted(Path(sys.argv[1]).iterdir()))}
+    np.savez(sys.argv[2], **made)

@@ -114,7 +114,8 @@ def compare_all(pi: Pi, pictures: Path, workers: int) -> list[Row]:
         pi.run(board, [PYTHON, "/mnt/golden.py", "/mnt/pictures", f"/mnt/{name}"])
         return compare(f"{board.name} ({board.cpu})", here, load(pi.exchange / name))
 
-    tasks = [old_x86, *(partial(on_board, board) for board in BOARDS)]
+    tasks: list[Callable[[], list[Row]]] = [old_x86]
+    tasks += [partial(on_board, board) for board in BOARDS]
     return [row for rows in in_parallel(tasks, workers) for row in rows]
 
 
@@ -186,7 +187,8 @@ def count_all(pi: Pi, workers: int) -> list[Count]:
             marks, OLD_X86.partition(",")[0], OLD_X86_NAME, False,
         )  # fmt: skip
 
-    tasks = [*(partial(on_board, board) for board in COUNTED), old_x86]
+    tasks: list[Callable[[], list[Count]]] = [partial(on_board, board) for board in COUNTED]
+    tasks.append(old_x86)
     return [c for counts in in_parallel(tasks, workers) for c in counts]
 
 

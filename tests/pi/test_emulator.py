@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import stat
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,7 @@ def test_a_board_that_answers_otherwise_is_a_failure() -> None:
 
 
 def test_in_parallel_keeps_the_order_and_the_first_error() -> None:
-    assert prove.in_parallel([lambda n=n: n for n in range(5)], 2) == [0, 1, 2, 3, 4]
+    assert prove.in_parallel([partial(int, n) for n in range(5)], 2) == [0, 1, 2, 3, 4]
 
     def fail() -> int:
         raise RuntimeError("this one")

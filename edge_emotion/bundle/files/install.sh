@@ -273,15 +273,27 @@ else
         refuse 1 "pip could not install (this bundle has no wheels: is there a network?)"
 fi
 cp -R model README.txt "$new/"
+# What finds faces stays when a bundle without it takes the place of one that had it.
+if [ -d detector ]; then
+    cp -R detector "$new/"
+elif [ -d "$prefix/current/detector" ]; then
+    cp -R "$prefix/current/detector" "$new/"
+fi
 
 # onnxruntime's wheels report to Microsoft unless told not to.
 export ORT_DISABLE_TELEMETRY=1
 # What does not run here must not take the place of what does.
 "$new/bin/python" -c '
 import sys
+from pathlib import Path
 from PIL import Image
-from edge_emotion import Predictor
-Predictor(sys.argv[1]).predict(Image.new("RGB", (96, 96), "grey"))' "$new/model/$MODEL" 2>"$new/tried" || {
+from edge_emotion import Predictor, open_finder
+model, detector = map(Path, sys.argv[1:])
+picture = Image.new("RGB", (96, 96), "grey")
+Predictor(model).predict(picture)
+if detector.parent.exists():
+    open_finder("yunet", detector=detector).find(picture)
+' "$new/model/$MODEL" "$new/detector/yunet.onnx" 2>"$new/tried" || {
     cat "$new/tried" >&2
     refuse 1 "it does not run on this machine; what it said is above; the older install is as it was"
 }
@@ -300,7 +312,10 @@ if [ -n "$folder" ]; then
         say account >>"$mark"
     fi
     has_service || say service >>"$mark"
-    sed -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$folder|g" "$here/$UNIT" >"$UNIT_FILE.new"
+    drop='/EDGE_EMOTION_DETECTOR/d'
+    [ ! -d "$installed/detector" ] || drop=
+    sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$folder|g" "$here/$UNIT" \
+        >"$UNIT_FILE.new"
     mv "$UNIT_FILE.new" "$UNIT_FILE"
     systemctl daemon-reload
     systemctl enable "$UNIT"
