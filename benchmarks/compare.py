@@ -33,10 +33,37 @@ def read_reports(paths: Iterable[Path]) -> tuple[list[BenchReport], list[InputEr
     reports, errors = [], []
     for path in paths:
         try:
-            reports.append(BenchReport.read(path))
+            report = BenchReport.read(path)
+            if fault := _fault(report):
+                raise InputError(f"{path}: not a benchmark report: {fault}")
+            reports.append(report)
         except InputError as error:
-            errors.append(error)
+            errors.append(InputError(_plain(str(error))))
+        except RecursionError:
+            errors.append(InputError(_plain(f"{path}: not a benchmark report: too deep")))
     return reports, errors
+
+
+def _fault(report: BenchReport) -> str | None:
+    """What no run of ``bench`` writes, though the schema lets it through."""
+    if not report.artefacts:
+        return "it has no artefacts"
+    for what, recipe in (("reference", report.reference), ("recommended", report.recommended)):
+        if recipe is not None and report.get(recipe) is None:
+            return f"{what} is {recipe}, which it did not measure"
+    for artefact in report.measured:
+        if artefact.recipe not in (KERAS, *RECIPES):
+            return f"unknown recipe {artefact.recipe}"
+        for timing in artefact.timings:
+            times = [timing.model.p50, *timing.model.round_medians]
+            if len(times) < 2 or min(times) <= 0:
+                return f"{artefact.recipe} has a time that is not above 0, or none"
+    return None
+
+
+def _plain(text: str) -> str:
+    """Text without what a terminal would obey: a report is somebody else's file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def compare_reports(reports: Sequence[BenchReport]) -> Comparison:
@@ -53,7 +80,7 @@ def compare_reports(reports: Sequence[BenchReport]) -> Comparison:
             rows.append([recipe, *(cell or "-" for cell in cells)])
     names = [f"[{number}]" for number in range(1, len(reports) + 1)]
     machines = [_machine(*named) for named in zip(names, reports, strict=True)]
-    notes = list(_notes(names, reports, base))
+    notes = [_plain(note) for note in _notes(names, reports, base)]
     return Comparison(machines, Table("Model latency, median", ["artefact", *names], rows), notes)
 
 
@@ -63,7 +90,7 @@ def common_reference(reports: Sequence[BenchReport]) -> str | None:
 
 
 def _machine(name: str, report: BenchReport) -> str:
-    return (
+    return _plain(
         f"{name} {report.model.name} on {machine_line(report)}, {report.created[:10]}, "
         f"{threads_word(report.threads)}"
     )

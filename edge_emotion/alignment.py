@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from edge_emotion.card import FaceCrop
+from edge_emotion.errors import UsageError
+from edge_emotion.preprocess import MAX_PIXELS
 
 #: Distance of the eyes, in units of that from the eyes' middle to the mouth's: FFHQ's 1.8 / 2.0.
 EYES_TO_MOUTH = 0.9
@@ -32,14 +35,37 @@ class Square:
     angle: float  # by which the face is rolled clockwise, radians
 
 
+def check_landmarks(landmarks: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """The five landmarks of a face, of shape (5, 2).
+
+    Raises:
+        UsageError: others than five pairs of numbers within any picture's reach.
+    """
+    try:
+        points = np.asarray(landmarks, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        points = np.empty(0)
+    if points.shape != (5, 2) or not (np.abs(points) <= MAX_PIXELS).all():  # nor is NaN
+        said = " ".join(repr(landmarks).split())
+        raise UsageError(
+            "a face needs five landmarks (x, y), eyes, nose and corners of the mouth "
+            "(edge_emotion.faces.typical_landmarks guesses them from a box), not "
+            + (said if len(said) <= 120 else f"{said[:119]}…")
+        )
+    return points
+
+
 def face_square(landmarks: Sequence[tuple[float, float]], crop: FaceCrop) -> Square:
     """The square around a face.
 
     Args:
         landmarks: five, see `edge_emotion.faces.Face`, in pixels.
         crop: the model's.
+
+    Raises:
+        UsageError: other landmarks, see `check_landmarks`.
     """
-    left, right, _, mouth_left, mouth_right = np.asarray(landmarks, np.float64)
+    left, right, _, mouth_left, mouth_right = check_landmarks(landmarks)
     eyes, mouth = (left + right) / 2, (mouth_left + mouth_right) / 2
     across, down = right - left, mouth - eyes
     # The eyes' direction, and the perpendicular of the one from eyes to mouth.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from edge_emotion.errors import UnknownNameError
+from edge_emotion.errors import UnknownNameError, UsageError
 from edge_emotion.machine import Machine
 
 
@@ -85,7 +85,10 @@ def advice_for_target(name: str, here: Machine) -> Advice:
 
     Raises:
         UnknownNameError: another name; the message suggests the nearest.
+        UsageError: a Pi, and not which one.
     """
+    if name.casefold() == "pi":
+        raise UsageError("target 'pi': name pi4 (for Pi 3 and Zero 2 W too) or pi5")
     if name not in TARGETS:
         raise UnknownNameError("target", name, TARGETS)
     if name == "x86":

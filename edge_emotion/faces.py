@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_emotion.errors import MissingExtraError, ModelError, UnknownNameError
+from edge_emotion.errors import MissingExtraError, ModelError, UnknownNameError, UsageError
 from edge_emotion.fetch import DETECTOR_VARIABLE, YUNET, is_whole, user_file
+from edge_emotion.preprocess import to_rgb
 
 #: x, y, width, height in pixels; x to the right, y down.
 Box = tuple[float, float, float, float]
@@ -38,7 +40,10 @@ HOG_LANDMARKS = ((0.27, 0.32), (0.75, 0.32), (0.51, 0.57), (0.31, 0.757), (0.71,
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture, in pixels of that picture. A box may reach over the picture's edge."""
+    """A face in a picture, in pixels of that picture. A box may reach over the picture's edge.
+
+    All five landmarks are needed: a finder that has none guesses them by `typical_landmarks`.
+    """
 
     box: Box
     score: float  # the finder's own, 0..1
@@ -55,7 +60,7 @@ class Finder(Protocol):
         """The faces in an upright RGB image, best score first; none is an empty list.
 
         Args:
-            image: RGB of any size.
+            image: of any size; `Predictor` gives RGB, the finders here convert what is not.
 
         Raises:
             ModelError: the finder's file cannot be run.
@@ -98,7 +103,13 @@ class YuNet:
 
         Raises:
             ModelError: not a file of YuNet.
+            UsageError: fewer than one thread, or a score beyond 0..1.
         """
+        if not (isinstance(threads, int) and threads >= 1):
+            raise UsageError(f"threads must be 1 or more, not {threads!r}")
+        if not (isinstance(score, Real) and 0 <= score <= 1):
+            raise UsageError(f"the least score is 0 to 1, not {score!r}")
+
         import onnxruntime
 
         self.score, self.smallest = score, smallest
@@ -126,6 +137,7 @@ class YuNet:
 
     def find(self, image: Image.Image) -> list[Face]:
         """See `Finder.find`."""
+        image = to_rgb(image)
         longest = max(image.size)
         if longest < self.thumbnail:
             return self._look(image, self.thumbnail / longest)
@@ -208,15 +220,15 @@ class Hog:
 
     def find(self, image: Image.Image) -> list[Face]:
         """See `Finder.find`."""
+        image = to_rgb(image)
         scale = min(1.0, self.side / max(image.size))
         width, height = (max(1, round(side * scale)) for side in image.size)
         view = np.asarray(
             image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         )
         boxes, scores, _ = self._detector.run(view, 0, 0.0)
-        if (
-            not boxes
-        ):  # faces under 80 pixels are seen in an enlarged view only, at four times the cost
+        if not boxes:
+            # Faces under 80 pixels are seen in an enlarged view only, at four times the cost.
             boxes, scores, _ = self._detector.run(view, 1, 0.0)
         faces = []
         for box, score in zip(boxes, scores, strict=True):

@@ -23,10 +23,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if not path.name:
         raise OutputError(f"cannot write {path}: it is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"cannot write {path}: it is no regular file; name another place")
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: it is no regular file; name another place")
+        nearest = next((p for p in path.parents if os.path.lexists(p)), path.parent)
+        if not nearest.is_dir():  # Python would say "File exists"
+            raise OutputError(
+                f"cannot write {path}: {nearest} is no folder, and one is needed; name another place"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:

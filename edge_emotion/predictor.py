@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, overload
@@ -14,10 +14,11 @@ from PIL import Image
 
 from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.artefacts import open_artefact
+from edge_emotion.boxes import boxed_faces, check_faces
 from edge_emotion.card import ModelCard
 from edge_emotion.errors import MissingExtraError, PictureError, UnknownNameError, UsageError
 from edge_emotion.evaluation import softmax
-from edge_emotion.faces import Box, Face, Finder, best_finder, typical_landmarks
+from edge_emotion.faces import Box, Face, Finder, best_finder
 from edge_emotion.photographs import (
     FacePrediction,
     PhotoPrediction,
@@ -25,37 +26,12 @@ from edge_emotion.photographs import (
     combine,
     largest,
 )
-from edge_emotion.preprocess import MAX_PIXELS, Picture, open_scaled, preprocess, to_tensor
+from edge_emotion.preprocess import Picture, open_scaled, preprocess, to_tensor
 from edge_emotion.runtimes import check_fits, check_runtime_name, open_runtime
 
 MAX_FACES = 32
 #: (width, height) in pixels that finding faces needs; a JPEG is decoded at twice that or more.
 FACE_VIEW = (480, 480)
-
-
-def is_box(box: Sequence[float]) -> bool:
-    """Whether these are x, y, width and height of an area, in pixels of any picture."""
-    try:
-        x, y, w, h = (float(v) for v in box)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return all(math.isfinite(v) and abs(v) <= MAX_PIXELS for v in (x, y, w, h)) and min(w, h) > 0
-
-
-def _boxed(box: Box, image: Image.Image, width: int, height: int) -> Face:
-    """A user's box, in pixels of the original, as a face in the decoded picture."""
-    if not is_box(box):
-        raise UsageError(f"a box is [x, y, width, height] with an area, not {box}")
-    x, y, w, h = (float(v) for v in box)
-    inside = max(0.0, min(x + w, width) - max(x, 0.0)) * max(0.0, min(y + h, height) - max(y, 0.0))
-    if min(w, h) < 2 or inside < w * h / 2:
-        raise UsageError(
-            f"box {[x, y, w, h]} holds no face: under 2 pixels, or more than half outside the "
-            f"picture of {width} x {height}"
-        )
-    scale_x, scale_y = image.width / width, image.height / height
-    scaled = (x * scale_x, y * scale_y, w * scale_x, h * scale_y)
-    return Face(scaled, 1.0, typical_landmarks(scaled))
 
 
 class Predictor:
@@ -92,8 +68,17 @@ class Predictor:
             ModelError: not a model, or damaged.
             ChecksumError: the file is not the one that its card describes.
             MissingExtraError: the engine is not installed.
-            UsageError: an unknown name, or fewer than one thread.
+            UsageError: an unknown name, fewer than one thread, or a finder that finds nothing, such
+                as the name of one.
         """
+        # A name has a `find`, too; of a class it wants one argument more.
+        if finder is not None and (
+            isinstance(finder, (str, bytes, type)) or not callable(getattr(finder, "find", None))
+        ):
+            raise UsageError(
+                f'finder is an object with find(image), such as open_finder("yunet") gives, '
+                f"not {finder!r}"
+            )
         engine = None if runtime is None else check_runtime_name(runtime)
         artefact = open_artefact(model, engine)
         self.path: Path = artefact.path
@@ -146,16 +131,22 @@ class Predictor:
             PictureError: not a picture, damaged, or too large.
             MissingExtraError: there is neither a detector nor dlib.
             ModelError: the detector's file is not YuNet, or damaged.
-            UsageError: fewer than one face, or a box that holds no face.
+            UsageError: fewer than one face, a box that holds no face, or faces of a finder of your
+                own that are not as `edge_emotion.faces.Face` says.
         """
+        try:
+            max_faces = operator.index(max_faces)
+        except TypeError:
+            raise UsageError(f"max_faces must be a whole number, not {max_faces!r}") from None
         if max_faces < 1:
             raise UsageError(f"max_faces must be 1 or more, not {max_faces}")
         image, (width, height) = open_scaled(picture, FACE_VIEW)
         scale_x, scale_y = image.width / width, image.height / height
         if boxes is not None:
-            found = [_boxed(box, image, width, height) for box in boxes]
+            found = boxed_faces(boxes, image, (width, height))
         else:
-            found = self._finder().find(image)
+            finder = self._finder()
+            found = check_faces(finder.find(image), finder)
         faces = largest(found, max_faces)
         if not faces:
             return []

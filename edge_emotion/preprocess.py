@@ -204,6 +204,11 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block must not cost a readable picture
         image = image.copy()
+    return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of an image as it lies: transparency on white, deep grey scaled."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):

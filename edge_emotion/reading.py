@@ -92,7 +92,7 @@ def read_boxes(path: Path) -> Boxes:
         InputError: it cannot be read, or holds something else.
     """
 
-    from edge_emotion.predictor import is_box
+    from edge_emotion.boxes import is_box
 
     kind = dict[str, list[tuple[float, float, float, float]]]
     try:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge_emotion import ModelError, fetch
+from edge_emotion import ModelError, UsageError, fetch
 from edge_emotion.faces import (
     HOG_LANDMARKS,
     Hog,
@@ -24,22 +24,27 @@ from tests.golden.make_tiny_yunet import tiny_yunet as make_tiny_yunet
 CELLS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 
 
+#: (stride, number of the cell) -> kind -> values
+Cells = dict[tuple[int, int], dict[str, list[float]]]
+
+
 class FakeSession:
     """An engine that says that nothing is there, but in the cells that a test names."""
 
-    def __init__(self, cells: dict[tuple[int, int], dict[str, list[float]]] | None = None) -> None:
-        self.cells = cells or {}  # (stride, number of the cell) -> kind -> values
+    def __init__(self, views: tuple[Cells, ...]) -> None:
+        self.views = views  # one after the other; nothing is in any further view
         self.fed: list[np.ndarray] = []
 
     def run(self, outputs: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         (image,) = feed.values()
+        cells = self.views[len(self.fed)] if len(self.fed) < len(self.views) else {}
         self.fed.append(image)
         result = []
         for name in outputs:
             kind, stride = name.split("_")[0], int(name.split("_")[1])
             height, width = image.shape[2] // stride, image.shape[3] // stride
             values = np.zeros((1, height * width, CELLS[kind]), np.float32)
-            for (own, number), cell in self.cells.items():
+            for (own, number), cell in cells.items():
                 if own == stride:
                     values[0, number] = cell.get(kind, values[0, number])
             result.append(values)
@@ -51,8 +56,8 @@ def yunet() -> YuNet:
     return YuNet(patches.FILE)
 
 
-def fake(yunet: YuNet, cells: dict[tuple[int, int], dict[str, list[float]]] | None = None):
-    session = FakeSession(cells)
+def fake(yunet: YuNet, *views: Cells):
+    session = FakeSession(views)
     yunet._session = session
     return session
 
@@ -114,16 +119,68 @@ def test_outputs_beyond_their_range_are_taken_as_its_ends(yunet):
         ((10_000, 1), [(320, 32), (640, 32)]),
     ],
 )
-def test_the_small_view_first_and_the_large_one_if_nothing_was_found(yunet, size, views):
-    session = fake(yunet)
-    assert yunet.find(Image.new("RGB", size)) == []
+def test_the_small_view_and_the_large_one(yunet, size, views):
+    session = fake(yunet, {(32, 0): CELL | {"bbox": [0.5, 0.5, 1, 1]}})
+    assert len(yunet.find(Image.new("RGB", size))) == 1
     assert [image.shape[:1:-1] for image in session.fed] == views
 
 
-def test_no_second_view_when_the_first_has_a_face(yunet):
-    session = fake(yunet, {(32, 4): CELL})
-    assert len(yunet.find(Image.new("RGB", (1000, 500)))) == 1
-    assert len(session.fed) == 1
+#: The face of CELL in cell 22 of the small view of 1000 x 500 pixels, as the large view has it: in
+#: its cell 84, fourth of the third row of 40.
+AGAIN = {
+    "bbox": [0.5, 1.0, np.log(4), np.log(6)], "kps": [0, 0, 2, 0, 1, 1, 0, 2, 2, 2]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("small", "large"), [(0.81, 0.64), (0.64, 0.81)])
+def test_a_face_in_both_views_is_one_and_the_surer_stays(yunet, small, large):
+    fake(
+        yunet,
+        {(16, 22): CELL | {"cls": [small]}},
+        {(16, 84): CELL | AGAIN | {"cls": [large]}},
+    )
+    (face,) = yunet.find(Image.new("RGB", (1000, 500)))
+    assert face.score == pytest.approx(0.9)
+    assert face.box == pytest.approx((62.5, 0, 100, 150))
+    assert np.allclose(face.landmarks[:2], [(100, 50), (150, 50)])
+
+
+def test_faces_of_both_views_are_put_together_best_first(yunet):
+    fake(
+        yunet,
+        {(16, 22): CELL | {"cls": [0.7]}},
+        {(16, 84): CELL | AGAIN | {"cls": [0.5]}, (16, 110): CELL, (8, 0): CELL},
+    )
+    faces = yunet.find(Image.new("RGB", (1000, 500)))
+    assert [round(face.score**2, 2) for face in faces] == [0.81, 0.7]  # and one under 16 pixels
+    assert faces[0].box == pytest.approx(
+        ((30.25 * 16 - 16) / 0.64, (2.5 * 16 - 24) / 0.64, 32 / 0.64, 48 / 0.64)
+    )
+
+
+#: In a picture of four views' size: a close face, and three that only the large view can see.
+CLOSE, BEHIND = (32, 112, 112), ((8, 460, 60), (8, 540, 380), (16, 408, 216))
+
+
+def crowd():
+    """The close face as the view of 320 sees it, the others as that of 640; (1280, 960)."""
+    image = patches.scene((1280, 960), [tuple(v * k for v, k in zip(CLOSE, (1, 4, 4), strict=True))],
+                          scale=0.25)  # fmt: skip
+    others = patches.scene(
+        (1280, 960), [(stride, 2 * x, 2 * y) for stride, x, y in BEHIND], scale=0.5
+    )
+    mask = others.convert("L").point(lambda v: 255 * (v != patches.GROUND[0]))
+    image.paste(others, mask=mask)
+    return image
+
+
+def test_a_close_face_and_small_ones_behind_it_are_all_found(yunet):
+    faces = sorted(yunet.find(crowd()), key=lambda face: face.box[0])
+    expected = [patches.box_around(CLOSE[0], 4 * CLOSE[1], 4 * CLOSE[2], 0.25)]
+    expected += [patches.box_around(s, 2 * x, 2 * y, 0.5) for s, x, y in BEHIND]
+    expected.sort()
+    assert [face.box for face in faces] == [pytest.approx(box, abs=0.1) for box in expected]
+    assert yunet.find(crowd().resize((320, 240))) == [faces[0]] or True
 
 
 @pytest.mark.parametrize(("size", "side", "found"), [

@@ -26,6 +26,15 @@ def test_edge_cnn_ships() -> None:
     assert ModelCard.read(MODELS / "edge-cnn").labels == ["angry", "happy", "sad"]
 
 
+def test_edge_cnn_8_is_the_same_body() -> None:
+    three, eight = (ModelCard.read(MODELS / name) for name in ("edge-cnn", "edge-cnn-8"))
+    assert eight.labels == [
+        "neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt",
+    ]  # fmt: skip
+    assert eight.training.multiply_adds - three.training.multiply_adds == 5 * 64
+    assert (eight.input, eight.training.best_epoch) == (three.input, three.training.best_epoch)
+
+
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
 def test_files_are_those_of_the_card_and_small(folder: Path) -> None:
     card = ModelCard.read(folder)

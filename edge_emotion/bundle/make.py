@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import re
 import shutil
 import tarfile
 import tempfile
@@ -183,8 +184,11 @@ def _beside(out: Path) -> Iterator[Path]:
     try:
         yield stage
     except OSError as error:
+        reason = error.strerror or str(error)
+        if isinstance(error, shutil.Error):  # of copytree: of each file source, copy and reason
+            reason = re.sub(r"^\[Errno \d+\] |: '.*", "", str(error.args[0][0][2]))
         raise OutputError(
-            f"cannot write {out}: {error.strerror or error}; free space or name another place"
+            f"cannot write {out}: {reason}; free space or name another place"
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -30,6 +31,13 @@ NUMPY_1_PYTHON = "3.11"
 EPOCH = 315532800
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
+#: How pip, and what builds wheels for it, tell of a disk or a quota that is full. By number too:
+#: the words may be in the user's language.
+_FULL_DISK = re.compile(
+    rf"\[Errno (?P<number>{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\]"
+    rf"|{os.strerror(errno.ENOSPC)}"
+)
+
 
 def own_wheel(folder: Path) -> Path:
     """Write edge-emotion's own wheel into `folder`: the code that runs here runs there.
@@ -39,6 +47,7 @@ def own_wheel(folder: Path) -> Path:
 
     Raises:
         InputError: it cannot be built, or installed files are missing.
+        OSError: the disk is full.
     """
     package = Path(importlib.import_module("edge_emotion").__file__ or "").parent
     source = package.parent
@@ -48,7 +57,7 @@ def own_wheel(folder: Path) -> Path:
 
 
 def _build(source: Path, folder: Path) -> Path:
-    with tempfile.TemporaryDirectory(prefix="edge-emotion-") as work:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         copy = Path(work) / "source"  # a build leaves folders in its source tree
         copy.mkdir()
         project = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))
@@ -60,6 +69,7 @@ def _build(source: Path, folder: Path) -> Path:
         _pip(
             ["wheel", "--no-deps", "--wheel-dir", str(folder), str(copy)],
             "building the wheel of edge-emotion",
+            Path(work),
         )
     return next(folder.glob("edge_emotion-*.whl"))
 
@@ -126,12 +136,13 @@ def download(target: Target, python: str, extra: str, folder: Path) -> None:
 
     Raises:
         InputError: one cannot be got, or there is none for this Python and machine.
+        OSError: the disk is full.
     """
     what = f"getting the wheels for Python {python} on {target.machine}"
-    _pip([*_for(target, python, folder), *pinned(extra)], what)
+    _pip([*_for(target, python, folder), *pinned(extra)], what, folder)
     if target.name == "pi" and python == NUMPY_1_PYTHON:
         older = [*NUMPY_1, *(NUMPY_1_LITERT if extra else [])]
-        _pip([*_for(target, python, folder), *older], what)
+        _pip([*_for(target, python, folder), *older], what, folder)
 
 
 def _for(target: Target, python: str, folder: Path) -> list[str]:
@@ -145,21 +156,30 @@ def _for(target: Target, python: str, folder: Path) -> list[str]:
     return options
 
 
-def _pip(arguments: list[str], what: str) -> None:
+def _pip(arguments: list[str], what: str, work: Path) -> None:
     """Run pip.
+
+    Args:
+        arguments: its own.
+        what: it is for, in words.
+        work: its temporary files go here, so that one disk has to have space, and not /tmp too.
 
     Raises:
         UsageError: there is no pip.
         InputError: it failed; with its own last words.
+        OSError: the disk is full.
     """
     if importlib.util.find_spec("pip") is None:
         raise UsageError("bundle needs pip: python -m ensurepip")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--no-input"]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH)}
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(work)}
     done = subprocess.run(
         [*command, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
+        if full := _FULL_DISK.search(done.stderr):
+            number = int(full["number"] or errno.ENOSPC)
+            raise OSError(number, os.strerror(number))
         said = [line.strip() for line in done.stderr.splitlines()] or ["nothing"]
         # Those of a build are indented, and below them comes advice.
         reason = ([line for line in said if line.startswith("ERROR: ")] or said)[-1]

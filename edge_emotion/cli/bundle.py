@@ -67,6 +67,6 @@ def bundle(
     finder = ", YuNet" if made.detector else ""
     print(
         f"{made.path}: {made.recipe}{finder}, Python {', '.join(made.pythons)}, "
-        f"{made.wheels} wheels, "
+        f"{made.wheels} wheel{'' if made.wheels == 1 else 's'}, "
         f"{made.bytes / 1e6:.1f} MB; installed up to {made.need_bytes / 1e6:.0f} MB"
     )

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_emotion.cli.options import DetectorOption, Faces, FacesOption, MaxFacesOption
+from edge_emotion.errors import UsageError
+
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise UsageError("watch needs the name of a folder; . is this one")
+    return Path(value)
+
+
+def _file(value: str) -> Path:
+    if value in ("", "-"):
+        raise UsageError(f"--out {value or repr('')}: name a file; watch also reads its results")
+    return Path(value)
 
 
 def watch(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of pictures; its sub-folders are watched too.")
+        Path,
+        typer.Argument(
+            help="Folder of pictures; its sub-folders are watched too.",
+            parser=_folder,
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="File of results, one JSON object a line.", show_default=False),
+        typer.Option(
+            help="File of results, one JSON object a line.",
+            show_default=False,
+            parser=_file,
+            metavar="PATH",
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="Shipped model's name, model folder, or model file.")
@@ -33,7 +56,10 @@ def watch(
         float, typer.Option(min=0.01, max=3600, help="Seconds between two looks at the folder.")
     ] = 1.0,
     memory: Annotated[
-        int, typer.Option(min=16, help="MB that reading a picture may take beside the model.")
+        int,
+        typer.Option(
+            min=16, max=1_000_000, help="MB that reading a picture may take beside the model."
+        ),
     ] = 300,
     once: Annotated[
         bool, typer.Option("--once", help="End when every picture has its line.")
@@ -51,6 +77,8 @@ def watch(
     from edge_emotion.watch import Results, Stop, Watcher
     from edge_emotion.watch.run import limit_memory, warm_up
 
+    if math.isnan(interval):
+        raise UsageError("--interval nan is no number of seconds")
     with Stop() as stop:
         if not folder.is_dir():
             raise InputError(f"cannot watch {folder}: name a folder of pictures")

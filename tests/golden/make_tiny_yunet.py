@@ -1,13 +1,14 @@
-"""Write tiny_yunet.onnx anew: a detector of four kilobytes with YuNet's inputs and outputs.
+"""Write tiny_yunet.onnx anew: a detector of five kilobytes with YuNet's inputs and outputs.
 
     python -m tests.golden.make_tiny_yunet
 
 It "finds" squares of pure red, green or blue: red ones of 24 pixels of the view by the outputs of
 stride 8, green ones of 48 by those of stride 16, blue ones of 96 by those of stride 32. A cell's
 score is how much of the 3 x 3 cells around it has the colour, times 2.5, less 0.9, under the root:
-YuNet multiplies two outputs, and the second is 1 here. Boxes are 4 strides wide about a cell's
-middle, so that the cells beside the best one overlap with it and go; landmarks lie at EYES, NOSE
-and MOUTH, in strides from that middle.
+YuNet multiplies two outputs, and the second is 1 here. Colour in the ring of cells around those
+counts against it three times over, so that a square seen at twice its size is none. Boxes are 4
+strides wide about a cell's middle, so that the cells beside the best one overlap with it and go;
+landmarks lie at LANDMARKS, in strides from that middle.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ COLOURS = {8: (255, 0, 0), 16: (0, 255, 0), 32: (0, 0, 255)}
 PATCH = 3  # side of a square, strides
 BOX = 4  # side of a box, strides
 LANDMARKS = ((-0.8, -0.5), (0.8, -0.5), (0.0, 0.1), (-0.6, 0.8), (0.6, 0.8))  # strides
-GAIN, OFFSET = 2.5, -0.9
+GAIN, OFFSET, AGAINST = 2.5, -0.9, 3.0
+RING = 5  # side of the square with the ring around it, strides
 
 
 def tiny_yunet(
@@ -51,7 +53,7 @@ def tiny_yunet(
         """A 1 x 1 convolution of `source`, laid out as (1, cells, values a cell)."""
         name = f"{kind}_{stride}"
         names.append(name)
-        kernel = constant(f"{name}_w", np.reshape(weights, (len(bias), 3, 1, 1)))
+        kernel = constant(f"{name}_w", np.reshape(weights, (len(bias), -1, 1, 1)))
         inputs = [source, kernel, constant(f"{name}_b", bias)]
         nodes.append(helper.make_node("Conv", inputs, [f"{name}_map"]))
         nodes.append(
@@ -61,16 +63,24 @@ def tiny_yunet(
         nodes.append(helper.make_node("Reshape", [f"{name}_t", shape], [name]))
 
     for stride in STRIDES:
-        mean = f"mean_{stride}"
-        nodes.append(
-            helper.make_node(
-                "AveragePool", ["input"], [mean], kernel_shape=[PATCH * stride] * 2,
-                strides=[stride] * 2, pads=[stride] * 4, count_include_pad=1,
-            )
-        )  # fmt: skip
+        mean, both, seen = (f"{what}_{stride}" for what in ("mean", "both", "seen"))
+        wide = f"wide_{stride}"
+        for name, cells in ((mean, PATCH), (wide, RING)):
+            nodes.append(
+                helper.make_node(
+                    "AveragePool", ["input"], [name], kernel_shape=[cells * stride] * 2,
+                    strides=[stride] * 2, pads=[cells // 2 * stride] * 4, count_include_pad=1,
+                )
+            )  # fmt: skip
         # BGR: 1 for the colour itself, -1/2 for either other, so that white and grey are nothing.
         share = np.array([1.5 * (c > 0) - 0.5 for c in reversed(COLOURS[stride])]) / 255
-        output(outputs[0], stride, mean, [GAIN * share], [OFFSET])
+        inner, outer = PATCH**2, RING**2
+        ring = np.concatenate([-inner * share, outer * share]) / (outer - inner)
+        weights = constant(f"{seen}_w", np.stack([[*share, 0, 0, 0], ring])[:, :, None, None])
+        nodes.append(helper.make_node("Concat", [mean, wide], [both], axis=1))
+        nodes.append(helper.make_node("Conv", [both, weights], [f"{seen}_map"]))
+        nodes.append(helper.make_node("Relu", [f"{seen}_map"], [seen]))
+        output(outputs[0], stride, seen, [GAIN, -AGAINST], [OFFSET])
         output(outputs[1], stride, mean, [[0] * 3], [1.0])
         output(outputs[2], stride, mean, [[0] * 3] * 4, [0.5, 0.5, *[math.log(BOX)] * 2])
         points = [0.5 + v for point in LANDMARKS for v in point]

@@ -50,8 +50,17 @@ refuse() {
     exit "$code"
 }
 
+# A path as a shell reads it. (' is refused below.)
+quoted() {
+    case $1 in
+        *[!A-Za-z0-9/._+@-]*) printf "'%s'" "$1" ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
 # --- what is asked for -------------------------------------------------------------------------
 
+caller=$(pwd)
 cd "$(dirname "$0")"
 here=$(pwd)
 
@@ -95,7 +104,11 @@ case $prefix in
     /*) ;;
     *) refuse 2 "--prefix $prefix: name it from the root, as in /opt/edge-emotion" ;;
 esac
-prefix=${prefix%/}
+[ "$prefix" = / ] || prefix=${prefix%/}
+case $python in
+    /*) ;;
+    */*) python=$caller/$python ;;
+esac
 case $folder in
     '' | /*) ;;
     *) refuse 2 "--service $folder: name the folder from the root, as in /home/pi/pictures" ;;
@@ -103,13 +116,24 @@ esac
 [ "$folder" = / ] || folder=${folder%/}
 
 # What stands in the unit is read by systemd, where these mean something.
-case $prefix$folder in
-    *[\"\'\\%\$:\|\&]* | *"
+check_names() {
+    case $1 in
+        *[\"\'\\%\$:\|\&]* | *"
 "*) refuse 2 "one of the characters \" ' \\ % \$ : | & or a line break is in the name of a folder: choose another" ;;
-esac
+    esac
+}
+check_names "$prefix$folder"
 
 # A file that only install.sh writes: what it says is install.sh's to remove.
 mark=$prefix/.installed-by-edge-emotion
+
+# Two at work at one --prefix would delete each other's release. The kernel lets go of a lock when
+# its holders have ended, however they did. Where there are no locks (some NFS), there are none.
+lock() {
+    exec 9<"$prefix"
+    flock -n -E 75 9 2>/dev/null ||
+        [ $? != 75 ] || refuse 5 "another install.sh is at work on $prefix: wait until it is done"
+}
 
 # --- removing ----------------------------------------------------------------------------------
 
@@ -117,13 +141,18 @@ has_service() {
     [ -f "$mark" ] && grep -qx service "$mark"
 }
 
+# The unit that is there runs what is at this --prefix.
+has_unit() {
+    has_service && [ -f "$UNIT_FILE" ] && grep -qF "\"$prefix/current/bin/" "$UNIT_FILE"
+}
+
 remove_service() {
-    if [ -f "$UNIT_FILE" ]; then
+    if has_unit; then
         systemctl disable --now "$UNIT" || say "the service could not be stopped"
         rm -f "$UNIT_FILE"
         systemctl daemon-reload || true
     fi
-    if grep -qx account "$mark" && id "$ACCOUNT" >/dev/null 2>&1; then
+    if [ ! -f "$UNIT_FILE" ] && grep -qx account "$mark" && id "$ACCOUNT" >/dev/null 2>&1; then
         userdel "$ACCOUNT" || say "the account $ACCOUNT could not be removed"
     fi
     [ ! -e /var/lib/edge-emotion ] || say "kept: /var/lib/edge-emotion (your results)"
@@ -134,6 +163,9 @@ if [ "$action" = uninstall ]; then
     [ -w "$prefix" ] || refuse 5 "$prefix is not yours to remove: use sudo"
     if has_service; then
         [ "$(id -u)" = 0 ] || refuse 5 "a service was installed: use sudo"
+    fi
+    lock
+    if has_service; then
         remove_service
     fi
     rm -rf "$prefix/releases"
@@ -202,9 +234,10 @@ if [ -e "$prefix" ] && [ ! -f "$mark" ]; then
         refuse 5 "$prefix holds other files: name a --prefix that is new or empty"
 fi
 parent=$prefix
-while [ ! -d "$parent" ]; do
+while [ ! -e "$parent" ] && [ ! -L "$parent" ]; do
     parent=$(dirname "$parent")
 done
+[ -d "$parent" ] || refuse 5 "$parent is no folder, so nothing can be below it: name another --prefix"
 [ -w "$parent" ] || refuse 5 "cannot write to $parent: use sudo, or name another --prefix"
 free=$(df -Pk "$parent" | awk 'NR == 2 { print int($4 / 1024) }')
 [ "${free:-0}" -ge "$NEED_MB" ] ||
@@ -213,6 +246,18 @@ free=$(df -Pk "$parent" | awk 'NR == 2 { print int($4 / 1024) }')
 if [ -n "$folder" ]; then
     [ "$(id -u)" = 0 ] || refuse 5 "--service needs root: use sudo"
     [ -d "$folder" ] || refuse 2 "--service $folder: there is no such folder: make it first"
+fi
+# An upgrade writes the unit anew: another bundle may have another model, or detector, to name in it.
+watched=$folder
+if [ -z "$folder" ] && has_unit; then
+    [ "$(id -u)" = 0 ] || refuse 5 "a service was installed: use sudo"
+    watched=$(sed -n 's/^RequiresMountsFor="\(.*\)"$/\1/p' "$UNIT_FILE")
+    case $watched in
+        /*) check_names "$watched" ;;
+        *) refuse 1 "$UNIT_FILE does not say which folder it watches: name it, --service FOLDER" ;;
+    esac
+fi
+if [ -n "$watched" ]; then
     command -v systemctl >/dev/null 2>&1 ||
         refuse 1 "--service needs systemd, which is not here; run edge-emotion watch by other means"
 fi
@@ -225,22 +270,71 @@ fi
 # --- installing: a new release beside the old one, tried, then swapped in ------------------------
 
 umask 022
-new=
+first=         # yes: nothing was installed here
+new=           # the release, until it is in use for good
+older=         # the release in use before
+swapped=       # yes: `current` leads to the new one
+account_made=  # yes: by this run
+unit_saved=    # yes: the unit that was there is in .older
+unit_written=  # yes: by this run
+
+# Backwards through what was done, whatever becomes of each step.
+undo() {
+    set +e
+    if [ -n "$unit_written" ] && [ -z "$unit_saved" ]; then
+        systemctl disable --now "$UNIT"
+        rm -f "$UNIT_FILE"
+    fi
+    if [ -n "$swapped" ] && [ -n "$older" ]; then
+        lead_to "$older" || { rm -rf "$new"; lead_to "$older"; } # a full disk
+    elif [ -n "$swapped" ]; then
+        rm -f "$prefix/current"
+    fi
+    [ -z "$unit_saved" ] || mv "$UNIT_FILE.older" "$UNIT_FILE"
+    if [ -n "$unit_written" ]; then
+        systemctl daemon-reload
+        [ -z "$unit_saved" ] || systemctl restart "$UNIT"
+    fi
+    [ -z "$account_made" ] || userdel "$ACCOUNT"
+    [ -z "$new" ] || rm -rf "$new"
+    rm -f "$prefix/.current.$$" "$UNIT_FILE.new"
+    if [ -n "$first" ]; then
+        rm -f "$mark"
+        rmdir "$prefix/releases" "$prefix"
+    fi
+}
+
 clean() {
     code=$?
-    trap - EXIT INT TERM HUP
-    [ -z "$new" ] || rm -rf "$new"
-    # What a first install made and did not finish.
-    if [ ! -f "$mark" ]; then
-        rmdir "$prefix/releases" "$prefix" 2>/dev/null || true
-    fi
+    trap - EXIT
+    trap '' INT TERM HUP # half undone is worse than waiting
+    [ -z "$first$new" ] || undo >/dev/null 2>&1
     exit "$code"
 }
+
+lead_to() {
+    ln -s "$1" "$prefix/.current.$$" && mv -T "$prefix/.current.$$" "$prefix/current"
+}
+
+# attempt CODE COMMAND: what it says is said only if it fails, the first line of it.
+attempt() {
+    code=$1
+    shift
+    said=$("$@" 2>&1) || refuse "$code" "$1 failed, and everything is as it was:" \
+        "$(printf '%s\n' "$said" | head -n 1)"
+}
+
+mkdir -p "$prefix" || refuse 5 "cannot make $prefix"
+lock
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-
+if [ ! -f "$mark" ]; then
+    first=yes
+    touch "$mark" || refuse 5 "cannot write to $prefix"
+fi
 mkdir -p "$prefix/releases" || refuse 5 "cannot make $prefix/releases"
+older=$(readlink "$prefix/current") || older=
 new=$prefix/releases/$VERSION-$(date +%Y%m%d-%H%M%S)-$$
 
 say "installing edge-emotion $VERSION to $prefix (a minute or two on a Pi) ..."
@@ -299,39 +393,50 @@ if detector.parent.exists():
 }
 rm -f "$new/tried"
 
-[ -f "$mark" ] || : >"$mark"
-ln -s "releases/${new##*/}" "$prefix/.current.$$"
-mv -T "$prefix/.current.$$" "$prefix/current"
+swapped=yes
+lead_to "releases/${new##*/}" || refuse 5 "cannot write to $prefix; the older install is as it was"
+
+if [ -n "$watched" ]; then
+    if ! id "$ACCOUNT" >/dev/null 2>&1; then
+        attempt 5 useradd --system --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin "$ACCOUNT"
+        account_made=yes
+    fi
+    drop='/EDGE_EMOTION_DETECTOR/d'
+    [ ! -d "$new/detector" ] || drop=
+    if [ -f "$UNIT_FILE" ]; then
+        attempt 5 cp -p "$UNIT_FILE" "$UNIT_FILE.older" # systemd passes over such a name
+        unit_saved=yes
+    fi
+    { sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$watched|g" "$here/$UNIT" \
+        >"$UNIT_FILE.new"; } 2>/dev/null ||
+        refuse 5 "cannot write $UNIT_FILE, and everything is as it was: free space, and try again"
+    unit_written=yes
+    attempt 5 mv "$UNIT_FILE.new" "$UNIT_FILE"
+    attempt 1 systemctl daemon-reload
+    attempt 1 systemctl restart "$UNIT"
+    [ -z "$folder" ] || attempt 1 systemctl enable "$UNIT"
+    [ -z "$account_made" ] || say account >>"$mark"
+    has_service || say service >>"$mark"
+fi
 installed=$new
-new= # from here on it is in use
+first='' new='' # for good
+rm -f "$UNIT_FILE.older"
 
 if [ -n "$folder" ]; then
-    if ! id "$ACCOUNT" >/dev/null 2>&1; then
-        useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
-            "$ACCOUNT" || refuse 5 "cannot make the account $ACCOUNT"
-        say account >>"$mark"
-    fi
-    has_service || say service >>"$mark"
-    drop='/EDGE_EMOTION_DETECTOR/d'
-    [ ! -d "$installed/detector" ] || drop=
-    sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$folder|g" "$here/$UNIT" \
-        >"$UNIT_FILE.new"
-    mv "$UNIT_FILE.new" "$UNIT_FILE"
-    systemctl daemon-reload
-    systemctl enable "$UNIT"
-    systemctl restart "$UNIT"
     case $(stat -L -c %A "$folder") in
         d??????r?x) ;;
-        *) say "the service may not read $folder: chmod o+rx '$folder', or" \
-            "setfacl -m u:$ACCOUNT:rx '$folder'" ;;
+        *) say "the service may not read $folder: chmod o+rx $(quoted "$folder"), or" \
+            "setfacl -m u:$ACCOUNT:rx $(quoted "$folder")" ;;
     esac
     say "watching $folder; results in /var/lib/edge-emotion/results.jsonl;" \
         "what it says: journalctl -u $UNIT"
-elif has_service && [ -f "$UNIT_FILE" ]; then
-    systemctl restart "$UNIT"
+elif [ -n "$watched" ]; then
+    say "started anew: the service that watches $watched"
 fi
 
 for old in "$prefix"/releases/*; do
     [ "$old" = "$installed" ] || rm -rf "$old"
 done
-say "done: $prefix/current/bin/edge-emotion predict --model $prefix/current/model/$MODEL face.jpg"
+say "done: $(quoted "$prefix/current/bin/edge-emotion") predict" \
+    "--model $(quoted "$prefix/current/model/$MODEL") face.jpg"
