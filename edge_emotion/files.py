@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         nearest = next((p for p in path.parents if os.path.lexists(p)), path.parent)
         if not nearest.is_dir():  # Python would say "File exists"
             raise OutputError(
-                f"cannot write {path}: {nearest} is no folder, and one is needed; name another place"
+                f"cannot write {path}: {nearest} is no folder, as is needed; name another place"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

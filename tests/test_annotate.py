@@ -151,5 +151,24 @@ def test_labels_take_the_colours_in_turns(tmp_path):
 def test_a_copy_that_cannot_be_written(tmp_path):
     (tmp_path / "folder").write_text("a file")
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match=r"cannot write .*folder is no folder, as is needed"):
         Annotator(tmp_path / "folder", LABELS).draw(tmp_path / "a.png", photo())
+
+
+@pytest.mark.parametrize(
+    ("stem", "kept"),
+    [
+        ("a" * 251, "a" * 200), ("ä" * 125, "ä" * 100), ("x" + "ä" * 120, "x" + "ä" * 99),
+        ("猫" * 80, "猫" * 66), ("a" * 200, "a" * 200),
+    ],
+)  # fmt: skip
+def test_long_names_are_cut_to_what_a_file_system_takes(tmp_path, stem, kept):
+    """A picture's name may have 255 bytes; "-annotated-2.jpg" must fit behind what is kept."""
+    path, folder = tmp_path / f"{stem}.png", tmp_path / "out"
+    Image.new("RGB", (9, 9)).save(path)
+    annotator = Annotator(folder, LABELS)
+    annotator.draw(path, photo())
+    annotator.draw(path, photo())
+    names = {f"{kept}-annotated.jpg", f"{kept}-annotated-2.jpg"}
+    assert {p.name for p in folder.iterdir()} == names
+    assert all(len(name.encode()) <= 216 for name in names)

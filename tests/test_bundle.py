@@ -7,6 +7,7 @@ import importlib.metadata
 import io
 import re
 import shutil
+import subprocess
 import tarfile
 import tomllib
 import zipfile
@@ -112,6 +113,7 @@ def test_an_archive_is_the_same_bytes_each_time_and_tells_of_nobody(tmp_path: Pa
 def test_without_wheels_only_edge_emotion_s_own_is_packed(tmp_path: Path) -> None:
     result = bundle("--out", tmp_path / "b", "--no-wheels", "--python", "3.13")
     assert result.exit_code == 0
+    assert "Python 3.13, 1 wheel, " in result.stdout
     assert [p.name for p in (tmp_path / "b" / "wheels").iterdir()] == [
         "edge_emotion-0.1.0-py3-none-any.whl"
     ]
@@ -346,6 +348,53 @@ def test_pip_s_last_error_is_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert str(caught.value).endswith(
         "needs a network, or wheels in a folder that PIP_FIND_LINKS names"
     )
+
+
+#: What pip 26 said on tmpfs of several sizes: while downloading, unpacking and building.
+FULL_DISK = [
+    "pip._vendor.requests.exceptions.ChunkedEncodingError: (\"Connection broken: OSError(28, 'No "
+    "space left on device')\", OSError(28, 'No space left on device'))",
+    "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n\n"
+    "ERROR: Failed to build 'file:///x' when installing build dependencies",
+    "WARNING: Failed to copy built wheel edge-emotion to /a: [Errno 28] Auf dem Gerät ist kein "
+    "Speicherplatz mehr verfügbar: '/b' -> '/a'\nERROR: Failed to build one or more wheels",
+]
+
+
+@pytest.mark.parametrize("said", FULL_DISK)
+def test_a_full_disk_is_no_missing_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """In a German pip too."""
+    folders = []
+
+    def run(command: list[str], env: dict[str, str], **options: object) -> object:
+        folders.append(Path(env["TMPDIR"]))
+        assert folders[-1].is_dir()
+        return subprocess.CompletedProcess(command, 1, "", said)
+
+    monkeypatch.setattr(wheels.subprocess, "run", run)
+    monkeypatch.setattr(make, "download", wheels.download)
+    result = bundle("--out", tmp_path / "b")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"edge-emotion: cannot write {tmp_path}/b: No space left on device; free space or name "
+        "another place"
+    )
+    assert folders[0].is_relative_to(tmp_path)  # one disk has to have space, not /tmp too
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_tree_that_does_not_fit_names_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def own_wheel(folder: Path) -> Path:
+        why = "[Errno 28] No space left on device: '/a: x/b' -> '/c/b'"
+        raise shutil.Error([("/a: x/b", "/c/b", why), ("/a: x/d", "/c/d", why)])
+
+    monkeypatch.setattr(make, "own_wheel", own_wheel)
+    with pytest.raises(OutputError, match="b: No space left on device; free space"):
+        make_bundle(tmp_path / "b", PI)
 
 
 def test_the_templates_are_in_the_package() -> None:

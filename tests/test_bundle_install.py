@@ -39,7 +39,11 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(
-    folder: Path, *options: str | Path, path: Path | None = None, home: Path | None = None
+    folder: Path,
+    *options: str | Path,
+    path: Path | None = None,
+    home: Path | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """install.sh, with programs in `path` in front of the machine's own; no network for pip."""
     environment = {
@@ -53,7 +57,9 @@ def run(
     command = ["sh", str(folder / "install.sh"), "--python", sys.executable, *map(str, options)]
     if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0:
         command = ["unshare", "-rn", *command]  # no network at all
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=cwd
+    )
 
 
 def program(folder: Path, name: str, script: str) -> Path:
@@ -198,7 +204,26 @@ def test_a_folder_with_other_files_is_left_alone(hollow: Path, tmp_path: Path) -
     refused(run(hollow, "--prefix", tmp_path / "mine"), 5, "holds other files")
     refused(run(hollow, "--prefix", tmp_path / "mine", "--uninstall"), 1, "nothing there that")
     refused(run(hollow, "--prefix", tmp_path / "mine" / "thesis.txt"), 5, "is a file")
+    below = tmp_path / "mine" / "thesis.txt" / "new"
+    refused(run(hollow, "--prefix", below, "--check"), 5, "thesis.txt is no folder")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    refused(run(hollow, "--prefix", tmp_path / "dangling", "--check"), 5, "is no folder")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("root", ["/", "//", "/.", "/usr/.."])
+def test_the_root_of_everything_is_no_prefix(hollow: Path, root: str) -> None:
+    refused(run(hollow, "--prefix", root, "--check"), 5, "holds other files")
+    refused(run(hollow, "--prefix", root, "--uninstall"), 1, "nothing there that")
+
+
+def test_a_relative_python_is_one_of_the_caller_s_folder(hollow: Path, tmp_path: Path) -> None:
+    path = program(tmp_path / "bin", "python-x", f"echo {PYTHON} 64 glibc 36")
+    options = ("--check", "--prefix", tmp_path / "ee", "--python")
+    done = run(hollow, *options, "bin/python-x", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"with {path}/python-x ({PYTHON})" in done.stdout
+    refused(run(hollow, *options, "bin/python-x", cwd=path), 1, f"no {path}/bin/python-x")
 
 
 def test_a_service_wants_root_and_a_folder(hollow: Path, tmp_path: Path) -> None:
@@ -319,11 +344,11 @@ def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) 
     place.mkdir(mode=0o700)
     done = install(hollow, fake, "--service", place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"the service may not read {place}: chmod o+rx" in done.stdout
+    assert f"the service may not read {place}: chmod o+rx '{place}', or" in done.stdout
     account, *rest = calls(fake)
     assert account.startswith("useradd --system --no-create-home")
     assert rest == [
-        "systemctl daemon-reload", f"systemctl enable {UNIT}", f"systemctl restart {UNIT}",
+        "systemctl daemon-reload", f"systemctl restart {UNIT}", f"systemctl enable {UNIT}",
     ]  # fmt: skip
     unit = (units / UNIT).read_text()
     assert f'\nBindReadOnlyPaths="{place}" "{prefix}"\n' in unit
@@ -331,8 +356,11 @@ def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) 
     assert DETECTOR_VARIABLE not in unit
 
     # An upgrade restarts it; the account is made once.
-    assert install(hollow, fake).returncode == 0
-    assert calls(fake) == [f"systemctl restart {UNIT}"]
+    done = install(hollow, fake)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"started anew: the service that watches {place}\n" in done.stdout
+    assert calls(fake) == rest[:-1]
+    assert (units / UNIT).read_text() == unit
     place.chmod(0o755)
     done = install(hollow, fake, "--service", place)
     assert calls(fake) == rest

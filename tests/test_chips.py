@@ -132,6 +132,14 @@ def test_targets() -> None:
         advice_for_target("pi-4", HERE)
 
 
+@pytest.mark.parametrize("name", ["pi", "Pi"])
+def test_a_pi_is_one_of_two(name: str) -> None:
+    result = CliRunner().invoke(app, ["export", "edge-cnn", "--target", name])
+    assert (result.exit_code, result.stdout) == (2, "")
+    words = "target 'pi': name pi4 (for Pi 3 and Zero 2 W too) or pi5"
+    assert result.stderr == f"edge-emotion: {words}\n"
+
+
 def test_doctor_and_export_name_what_to_use() -> None:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0

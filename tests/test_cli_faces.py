@@ -106,6 +106,25 @@ def test_a_picture_without_an_entry_is_reported_and_the_others_are_read(model_fo
     assert "b.png: no boxes for it" in line
 
 
+#: In a picture of 320 x 240: less than half inside, outside, and of one pixel and a half.
+NO_FACE = [[-60, 0, 100, 100], [0, 200, 100, 100], [400, 300, 50, 50], [10, 10, 1.5, 90]]
+
+
+@pytest.mark.parametrize("box", NO_FACE, ids=str)
+def test_a_box_that_holds_no_face_costs_its_picture_only(model_folder, folder, box):
+    boxes = write_boxes(
+        folder, {"a.png": [patches.BLUE, box], "b.png": [patches.BLUE], "c.png": []}
+    )
+    result = predict(model_folder, folder, "--boxes", boxes, "--json")
+    assert result.exit_code == 4
+    a, b, c = map(json.loads, result.stdout.splitlines())
+    assert list(a) == ["path", "error"]
+    assert (b["label"], c["label"]) == ("happy", None)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"edge-emotion: {folder / 'a.png'}: box ")
+    assert line.endswith("outside the picture of 320 x 240")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -114,6 +114,31 @@ def test_bytes_where_paths_were_expected(model_folder: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_an_empty_path_is_not_this_folder(
+    model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)  # with pictures in it
+    result = predict(model_folder, "", "a.png")
+    assert result.exit_code == 4
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == ["a.png"]
+    (line,) = result.stderr.splitlines()
+    assert "'': an empty path; . is this folder" in line
+    rows = predict(model_folder, "--json", "").stdout.splitlines()
+    assert [json.loads(row)["path"] for row in rows] == ["''"]
+    assert len(predict(model_folder, ".").stdout.splitlines()) == 2
+
+
+def test_annotated_copies_need_a_folder(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("not ours")
+    for out in (taken, taken / "inner"):
+        result = predict(model_folder, pictures / "a.png", "--annotate", out)
+        assert result.exit_code == 5
+        (line,) = result.stderr.splitlines()
+        assert f"{taken} is no folder, as is needed; name another place" in line
+    assert taken.read_text() == "not ours"
+
+
 def test_what_is_mistyped_is_usage(model_folder: Path, pictures: Path) -> None:
     picture = pictures / "a.png"
     assert predict(model_folder, picture, "--json", "--csv").exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,13 +237,45 @@ def test_the_photographs_own_folder_is_not_written_to(photographs):
     before = {p: p.read_bytes() for p in photographs.rglob("*.*")}
     result = crop(photographs, "--out", photographs)
     assert result.exit_code == 2
-    assert "name another folder" in result.stderr
+    assert "name a folder outside of" in result.stderr
     assert {p: p.read_bytes() for p in photographs.rglob("*.*")} == before
 
 
+@pytest.mark.parametrize("inside", ["crops", "happy", "happy/crops", "../photographs/new"])
+def test_nor_is_a_folder_inside_of_it(photographs, inside):
+    """Its crops would be photographs of the next run."""
+    before = sorted(photographs.rglob("*"))
+    result = crop(photographs, "--out", photographs / inside)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "is among the photographs" in line
+    assert sorted(photographs.rglob("*")) == before
+    beside = photographs.with_name("photographs-cropped")
+    assert crop(photographs, "--out", beside).exit_code == 0
+
+
+def test_a_file_where_the_crops_should_be(photographs, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("not ours")
+    for out in (taken, taken / "crops"):
+        result = crop(photographs, "--out", out)
+        assert (result.exit_code, result.stdout) == (5, "")
+        (line,) = result.stderr.splitlines()
+        assert f"{taken} is no folder, as is needed; name another place" in line
+    assert taken.read_text() == "not ours"
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_no_data(tmp_path, device):
+    with pytest.raises(DataError, match=f"{device}: neither a file nor a folder"):
+        read_dataset(Path(device))
+    result = crop(device, "--out", tmp_path / "out")
+    assert result.exit_code == 4
+    assert result.stderr == f"edge-emotion: {device}: neither a file nor a folder\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_photographs(tmp_path, photographs):
-    (tmp_path / "taken").write_text("a file where a folder should be")
-    assert crop(photographs, "--out", tmp_path / "taken").exit_code == 5
     assert crop(tmp_path / "missing", "--out", tmp_path / "out").exit_code == 4
     ferplus = crop(write_ferplus(tmp_path / "ferplus"), "--out", tmp_path / "out")
     assert ferplus.exit_code == 4

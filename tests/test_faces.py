@@ -149,38 +149,33 @@ def test_faces_of_both_views_are_put_together_best_first(yunet):
     fake(
         yunet,
         {(16, 22): CELL | {"cls": [0.7]}},
-        {(16, 84): CELL | AGAIN | {"cls": [0.5]}, (16, 110): CELL, (8, 0): CELL},
+        {(16, 84): CELL | AGAIN | {"cls": [0.5]}, (16, 110): CELL},
     )
     faces = yunet.find(Image.new("RGB", (1000, 500)))
-    assert [round(face.score**2, 2) for face in faces] == [0.81, 0.7]  # and one under 16 pixels
+    assert [round(face.score**2, 2) for face in faces] == [0.81, 0.7]
     assert faces[0].box == pytest.approx(
         ((30.25 * 16 - 16) / 0.64, (2.5 * 16 - 24) / 0.64, 32 / 0.64, 48 / 0.64)
     )
 
 
-#: In a picture of four views' size: a close face, and three that only the large view can see.
-CLOSE, BEHIND = (32, 112, 112), ((8, 460, 60), (8, 540, 380), (16, 408, 216))
-
-
-def crowd():
-    """The close face as the view of 320 sees it, the others as that of 640; (1280, 960)."""
-    image = patches.scene((1280, 960), [tuple(v * k for v, k in zip(CLOSE, (1, 4, 4), strict=True))],
-                          scale=0.25)  # fmt: skip
-    others = patches.scene(
-        (1280, 960), [(stride, 2 * x, 2 * y) for stride, x, y in BEHIND], scale=0.5
-    )
-    mask = others.convert("L").point(lambda v: 255 * (v != patches.GROUND[0]))
-    image.paste(others, mask=mask)
-    return image
+#: In a picture of 1280 x 960: a square that the view of 320 knows, and three that that of 640 does.
+CLOSE, BEHIND = (32, 448, 448), ((8, 920, 120), (8, 1080, 760), (16, 816, 432))
 
 
 def test_a_close_face_and_small_ones_behind_it_are_all_found(yunet):
-    faces = sorted(yunet.find(crowd()), key=lambda face: face.box[0])
-    expected = [patches.box_around(CLOSE[0], 4 * CLOSE[1], 4 * CLOSE[2], 0.25)]
-    expected += [patches.box_around(s, 2 * x, 2 * y, 0.5) for s, x, y in BEHIND]
-    expected.sort()
-    assert [face.box for face in faces] == [pytest.approx(box, abs=0.1) for box in expected]
-    assert yunet.find(crowd().resize((320, 240))) == [faces[0]] or True
+    image = patches.scene((1280, 960), [CLOSE], scale=0.25)
+    image.paste(patches.scene((640, 960), [(s, x - 640, y) for s, x, y in BEHIND], 0.5), (640, 0))
+
+    def boxes():
+        return sorted(face.box for face in yunet.find(image))
+
+    close = [pytest.approx(patches.box_around(*CLOSE, 0.25))]
+    behind = [pytest.approx(b) for b in sorted(patches.box_around(*s, 0.5) for s in BEHIND)]
+    assert boxes() == close + behind
+    yunet.sides = (320,)
+    assert boxes() == close
+    yunet.sides = (640,)
+    assert boxes() == behind
 
 
 @pytest.mark.parametrize(("size", "side", "found"), [
@@ -262,6 +257,21 @@ def test_an_engine_that_fails_is_no_picture_without_faces(yunet, monkeypatch):
         yunet.find(Image.new("RGB", (64, 64)))
 
 
+@pytest.mark.parametrize("arguments", [
+    {"threads": 0}, {"threads": -1}, {"threads": 1.5}, {"threads": "2"}, {"threads": None},
+    {"score": -0.1}, {"score": 1.1}, {"score": float("nan")}, {"score": "0.6"}, {"score": None},
+])  # fmt: skip
+def test_what_yunet_is_not_opened_with(arguments):
+    (name,) = arguments
+    with pytest.raises(UsageError, match="threads must be" if name == "threads" else "least score"):
+        YuNet(patches.FILE, **arguments)
+
+
+@pytest.mark.parametrize("score", [0, 1, np.float32(0.5)])
+def test_the_least_score_may_be_any_share(score):
+    assert YuNet(patches.FILE, score=score).find(Image.new("RGB", (64, 64))) == []
+
+
 # The finders themselves
 
 
@@ -290,6 +300,36 @@ def test_no_face_in_black_or_noise_of_any_size(finder, size, request):
     if stub:  # to which a pixel of colour is all that it looks for
         image = image.convert("L").convert("RGB")
     assert finder.find(image) == []
+
+
+MODES = ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "F"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_other_modes_than_rgb_are_converted(mode):
+    """A portrait by dlib, which is colour-blind, and a red square by the stub, which is not."""
+    portrait = draw_portrait(240)
+    if mode in ("I;16", "F"):
+        grey = np.asarray(portrait.convert("L"))
+        grey = grey.astype(np.uint16) * 257 if mode == "I;16" else grey.astype(np.float32)
+        image = Image.fromarray(grey)
+    else:
+        image = portrait.convert(mode)
+    assert image.mode == mode
+    (face,) = Hog().find(image)
+    assert np.allclose(face.box, Hog().find(portrait)[0].box, atol=12)
+    stub = YuNet(patches.FILE)
+    if mode in ("P", "RGBA", "CMYK", "YCbCr", "HSV"):
+        (face,) = stub.find(patches.scene((320, 240), [(32, 112, 112)]).convert(mode))
+        assert face.box == pytest.approx(patches.box_around(32, 112, 112), abs=0.1)
+    else:
+        assert stub.find(image) == []
+
+
+def test_transparency_is_white_as_everywhere():
+    image = patches.scene((320, 240), [(32, 112, 112)]).convert("RGBA")
+    image.putalpha(0)
+    assert YuNet(patches.FILE).find(image) == []
 
 
 @pytest.mark.parametrize("name", ["hog", pytest.param("yunet", marks=pytest.mark.shared)])
@@ -350,6 +390,27 @@ def test_real_yunet_finds_synthetic_faces(real_yunet, synthetic):
     found = [len(finder.find(image)) for image in synthetic]
     assert sum(n > 0 for n in found) / len(found) >= 0.95
     assert sum(n > 1 for n in found) <= 2
+
+
+@pytest.mark.shared
+def test_real_yunet_finds_a_close_face_and_small_ones_behind_it(real_yunet, synthetic):
+    """A face 260 to 640 pixels wide, and six of 30 to 130 beside it, in 1600 x 1200."""
+    finder = YuNet(real_yunet)
+    found = {(320,): [0, 0], (640,): [0, 0], (320, 640): [0, 0]}
+    for number, image in enumerate(synthetic[::9]):
+        canvas = Image.new("RGB", (1600, 1200), (128, 128, 128))
+        canvas.paste(image.resize((1000, 1000)), (0, 200))
+        for i, other in enumerate(synthetic[6 * number : 6 * number + 6]):
+            canvas.paste(other.resize((140, 140)), (1060 + i % 3 * 180, 200 + i // 3 * 500))
+        for sides, counts in found.items():
+            finder.sides = sides
+            large = [face.box[2] > 200 for face in finder.find(canvas)]
+            counts[0] += sum(large)
+            counts[1] += len(large) - sum(large)
+    close, small = found[YuNet.sides]
+    assert close == 9
+    assert small >= 0.9 * 54
+    assert small > 1.5 * found[(320,)][1]
 
 
 @pytest.mark.shared

@@ -83,6 +83,25 @@ def test_a_mistyped_finder():
         open_finder("yunnet")
 
 
+# A detector that would not be used
+
+
+@pytest.mark.usefixtures("without_dlib")
+@pytest.mark.parametrize("options", [["--faces", "off"], ["--faces", "hog"], ["--boxes"]], ids=str)
+def test_a_detector_beside_what_leaves_it_out_is_usage(tiny_yunet, model_folder, tmp_path, options):
+    picture, boxes = tmp_path / "a.png", tmp_path / "boxes.json"
+    pictures.rgb().save(picture)
+    boxes.write_text("{}")
+    options = [*options, boxes] if options == ["--boxes"] else options
+    result = run(model_folder, picture, *options, "--detector", tiny_yunet)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "--detector is for finding faces with yunet" in line
+    for faces in ("auto", "yunet"):
+        result = run(model_folder, picture, "--faces", faces, "--detector", tiny_yunet)
+        assert (result.exit_code, result.stderr) == (0, "")
+
+
 # Bad files
 
 

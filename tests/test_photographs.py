@@ -178,20 +178,58 @@ def test_your_own_boxes_are_read_where_they_are_and_nothing_is_looked_for(predic
         predictor.predict_faces(patches.two_faces())
 
 
-@pytest.mark.parametrize("box", [(-500, -500, 9, 9), (5000, 0, 1e6, 1e6), (0, 0, 1e-9, 1e-9)])
-def test_boxes_beyond_the_picture_or_of_any_size_are_read(predictor, box):
+#: Of 320 x 240 pixels.
+HALF_INSIDE = [(0, 0, 320, 240), (-50, 0, 100, 100), (0, 190, 100, 100), (318, 238, 2, 2),
+               (0, 0, 320, 480), (270, 0, 100, 100)]  # fmt: skip
+HARDLY_INSIDE = [(-51, 0, 100, 100), (0, 191, 100, 100), (-40, -40, 100, 100), (0, 0, 320, 481),
+                 (-500, -500, 9, 9), (5000, 0, 1e6, 1e6), (0, 0, 1e-9, 1e-9), (0, 0, 1.9, 50),
+                 (0, 0, 50, 1.9), (271, 0, 100, 100)]  # fmt: skip
+
+
+@pytest.mark.parametrize("box", HALF_INSIDE)
+def test_boxes_half_inside_the_picture_are_read(predictor, box):
     (one,) = predictor.predict_faces(patches.two_faces(), boxes=[box])
     assert one.box == pytest.approx(box)
+    assert math.isfinite(one.prediction.score)
+
+
+@pytest.mark.parametrize("box", HARDLY_INSIDE)
+def test_boxes_that_hold_no_face_are_refused(predictor, box):
+    with pytest.raises(UsageError, match=r"holds no face: under 2 pixels.* of 320 x 240") as caught:
+        predictor.predict_faces(patches.two_faces(), boxes=[BLUE, box])
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_box_holds_is_measured_in_the_original_of_a_reduced_jpeg(predictor):
+    data = pictures.encode(Image.new("RGB", (2560, 1920), "white"), "JPEG")
+    (one,) = predictor.predict_faces(data, boxes=[(2510, 1850, 100, 70)])
+    assert one.box == pytest.approx((2510, 1850, 100, 70))
+    with pytest.raises(UsageError, match="of 2560 x 1920"):
+        predictor.predict_faces(data, boxes=[(2511, 1850, 100, 70)])
 
 
 @pytest.mark.parametrize(
     "box",
     [(0, 0, 0, 5), (0, 0, 5, -1), (0, 0, math.nan, 5), (0, 0, math.inf, 5), (0, 0, 5), (),
-     (1e30, 0, 5, 5), (0, 0, 1, 2, 3)],
+     (1e30, 0, 5, 5), (0, 0, 1, 2, 3), 7, None, "1234", "box", ("1", "2", "3", "4"), {1, 2, 3, 4},
+     (1, 2, 3, None), ((1, 2), 3, 4, 5), {"x": 1, "y": 2, "w": 3, "h": 4}, np.zeros((4, 4))],
+    ids=repr,
 )  # fmt: skip
 def test_what_is_no_box(predictor, box):
-    with pytest.raises(UsageError, match=r"a box is \[x, y, width, height\]"):
+    with pytest.raises(UsageError, match=r"a box is \[x, y, width, height\]") as caught:
         predictor.predict_faces(patches.two_faces(), boxes=[BLUE, box])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("boxes", [7, 0.5, (0, 0, 50, 50), "a.png", {"a.png": [BLUE]}], ids=repr)
+def test_what_are_no_boxes(predictor, boxes):
+    with pytest.raises(UsageError, match=r"\[x, y, width, height\]"):
+        predictor.predict_faces(patches.two_faces(), boxes=boxes)
+
+
+def test_boxes_may_be_an_array(predictor):
+    faces = predictor.predict_faces(patches.two_faces(), boxes=np.array([BLUE, GREEN], np.float32))
+    assert [f.prediction.label for f in faces] == ["happy", "sad"]
 
 
 class ManyFaces:
@@ -225,6 +263,89 @@ def test_of_many_faces_the_largest_are_read_from_left_to_right(model_folder, cou
 def test_fewer_than_one_face(predictor, count):
     with pytest.raises(UsageError, match="max_faces must be 1 or more"):
         predictor.predict_faces(patches.two_faces(), max_faces=count)
+
+
+@pytest.mark.parametrize("count", [2.0, "2", None, math.nan])
+def test_no_whole_number_of_faces(predictor, count):
+    with pytest.raises(UsageError, match="max_faces must be a whole number, not"):
+        predictor.predict_photo(patches.two_faces(), max_faces=count)
+    assert len(predictor.predict_faces(patches.two_faces(), max_faces=np.int64(1))) == 1
+
+
+# Finders of a user's own
+
+
+class Own:
+    """Finds what a test says."""
+
+    name = "own"
+
+    def __init__(self, found) -> None:
+        self.found = found
+
+    def find(self, image):
+        return self.found
+
+
+POINTS = typical_landmarks(GREEN)
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize("box", [
+    (NAN, 0, 9, 9), (0, 0, NAN, 9), (0, 0, INF, 9), (0, 0, 0, 9), (0, 0, 9, -9), (1, 2, 3), None,
+])  # fmt: skip
+def test_a_finder_s_box_that_is_none(model_folder, box):
+    predictor = Predictor(model_folder, finder=Own([Face(GREEN, 1, POINTS), Face(box, 1, POINTS)]))
+    for read in (predictor.predict_faces, predictor.predict_photo):
+        with pytest.raises(UsageError, match=r"^the finder own: a box is \(x, y, width, height\)"):
+            read(patches.two_faces())
+
+
+@pytest.mark.parametrize("points", [
+    (), POINTS[:2], POINTS[:4], (*POINTS, (1.0, 2.0)), None, POINTS[0], "five",
+    ((NAN, 1.0), *POINTS[1:]), (*POINTS[:4], (1.0, INF)), ((1e300, 0.0), *POINTS[1:]),
+    (*POINTS[:4], (1.0,)), (*POINTS[:4], (1.0, "b")), [[(1.0, 2.0)] * 5] * 40,
+], ids=lambda points: repr(points)[-20:])  # fmt: skip
+def test_a_finder_s_landmarks_that_are_not_five_points(model_folder, points):
+    predictor = Predictor(model_folder, finder=Own([Face(GREEN, 1.0, points)]))
+    words = r"^the finder own: a face needs five landmarks \(x, y\).*typical_landmarks"
+    with pytest.raises(UsageError, match=words) as caught:
+        predictor.predict_photo(patches.two_faces())
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 350
+
+
+@pytest.mark.parametrize("score", [NAN, INF, -0.1, 1.1, None, "high"])
+def test_a_finder_s_score_that_is_no_share(model_folder, score):
+    predictor = Predictor(model_folder, finder=Own([Face(GREEN, score, POINTS)]))
+    with pytest.raises(UsageError, match=r"^the finder own: a score is 0 to 1, not"):
+        predictor.predict_faces(patches.two_faces())
+
+
+@pytest.mark.parametrize("found", [None, 3, [GREEN], [None], iter([])], ids=repr)
+def test_a_finder_that_gives_no_faces(model_folder, found):
+    predictor = Predictor(model_folder, finder=Own(found))
+    with pytest.raises(UsageError, match=r"the finder own must give a list of .*faces\.Face, not"):
+        predictor.predict_faces(patches.two_faces())
+
+
+def test_what_a_finder_may_give(model_folder):
+    """Numbers of numpy, arrays, a box over the edge, points in one place or far outside."""
+    found = (
+        Face(np.array(GREEN), np.float32(0.5), np.array(POINTS)),
+        Face((-50, -50, 100.0, np.int64(100)), 0, [(20, 20)] * 5),
+        Face(BLUE, 1, tuple((x + 9e6, y) for x, y in POINTS)),
+    )
+    faces = Predictor(model_folder, finder=Own(found)).predict_faces(patches.two_faces())
+    assert [f.box[0] for f in faces] == [-50, GREEN[0], BLUE[0]]
+    for f in faces:
+        assert math.isclose(sum(f.prediction.probabilities.values()), 1, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("finder", ["yunet", b"hog", YuNet, 7, object(), patches.FILE], ids=repr)
+def test_what_is_no_finder_is_said_before_a_picture_is_read(model_folder, finder):
+    with pytest.raises(UsageError, match=r'such as open_finder\("yunet"\) gives, not'):
+        Predictor(model_folder, finder=finder)
 
 
 @pytest.mark.shared

@@ -8,12 +8,15 @@ import resource
 import signal
 import subprocess
 import time
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from edge_emotion.cli import app
 from tests import kill_watch, tiny
 from tests.kill_watch import command, size
 from tests.test_cli_predict import predict
@@ -176,12 +179,40 @@ def test_what_is_missing_or_mistyped(place: Path, tmp_path: Path, model_folder: 
         ((place, out, "edge-cmn"), 2, "did you mean 'edge-cnn'"),
         ((place, out, model_folder, "--threads", "0"), 2, "threads"),
         ((place, out, model_folder, "--interval", "-1"), 2, "--interval"),
+        ((place, out, model_folder, "--interval", "nan"), 2, "--interval nan is no number"),
+        ((place, out, model_folder, "--memory", "99999999999999999999"), 2, "16<=x<=1000000"),
     ):
         with start(*arguments) as process:
             _, stderr = process.communicate(timeout=60)
         assert process.returncode == code, stderr
         assert words in stderr.splitlines()[-1]
     assert size(out) == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "out", "words"),
+    [
+        ("", "r.jsonl", "watch needs the name of a folder; . is this one"),
+        ("p", "-", "--out -: name a file; watch also reads its results"),
+        ("p", "", "--out '': name a file; watch also reads its results"),
+    ],
+)
+def test_a_name_that_is_none(place: Path, folder: str, out: str, words: str) -> None:
+    with chdir(place.parent):
+        result = CliRunner().invoke(app, ["watch", folder, "--out", out])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"edge-emotion: {words}\n"
+    assert [p.name for p in place.parent.iterdir()] == ["p"]
+
+
+def test_the_most_memory_that_can_be_allowed_is_taken(
+    place: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    out = tmp_path / "r.jsonl"
+    with start(place, out, model_folder, "--once", "--memory", "1000000") as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(rows(out)) == 10
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 #: How pip, and what builds wheels for it, tell of a disk or a quota that is full. By number too:
 #: the words may be in the user's language.
 _FULL_DISK = re.compile(
-    rf"\[Errno (?P<number>{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\]"
+    rf"(?:\[Errno |OSError\()(?P<number>{errno.ENOSPC}|{errno.EDQUOT}|{errno.EFBIG})\b"
     rf"|{os.strerror(errno.ENOSPC)}"
 )
 

@@ -38,7 +38,7 @@ def watch(
             help="File of results, one JSON object a line.",
             show_default=False,
             parser=_file,
-            metavar="PATH",
+            metavar="<path>",
         ),
     ],
     model: Annotated[

@@ -150,6 +150,70 @@ def test_a_report_that_contradicts_itself_is_refused(
     assert compared(path).stdout == ""
 
 
+def test_a_report_that_no_run_writes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    good = laptop()
+    timing = good.artefacts[0].timings[1]
+    times = {
+        "zero": replace(timing.model, p50=0.0),
+        "less": replace(timing.model, round_medians=[1.0, -1.0]),
+        "none": replace(timing.model, round_medians=[]),
+    }
+    wrong = {
+        name: replace(
+            good.artefacts[0],
+            timings=[good.artefacts[0].timings[0], replace(timing, model=model)],
+        )
+        for name, model in times.items()
+    }
+    time = "keras has a time that is not above 0, or none"
+    for report, words in (
+        *((replace(good, artefacts=[a, *good.artefacts[1:]]), time) for a in wrong.values()),
+        (replace(good, artefacts=[]), "it has no artefacts"),
+        (replace(good, reference="onnx-f16"), "reference is onnx-f16, which it did not measure"),
+        (replace(good, recommended="tflite-int8"), "recommended is tflite-int8, which it did not"),
+        (
+            replace(good, artefacts=[*good.artefacts, make_artefact("onnx-f16", 1.0)]),
+            "unknown recipe onnx-f16",
+        ),
+    ):
+        path.write_bytes(report.to_json())
+        result = compared(path)
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert result.stderr.startswith(f"edge-emotion: {path}: not a benchmark report: {words}")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_report_nested_too_deep_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    result = compared(path)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == f"edge-emotion: {path}: not a benchmark report: too deep\n"
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """Not those of a report, nor those of its name: in the output, and in complaints."""
+    evil = "\x1b]0;owned\x07\x9b31m\u202eback\r\n\tline"
+    good = laptop()
+    shown = replace(
+        good,
+        model=replace(good.model, name=evil, keras_sha256=evil),
+        machine=replace(good.machine, board=evil, governor=evil, int8_flags=[evil]),
+        after=Conditions(None, 0.1, [evil]),
+        created="\x1b[2J 2026",
+    )
+    path, refused = tmp_path / "r.json", tmp_path / "\x1b[31m.json"
+    path.write_bytes(shown.to_json())
+    refused.write_bytes(replace(good, reference=evil).to_json())
+    result = compared(path, refused, tmp_path / "good\x1b.json")
+    assert result.exit_code == 4
+    assert "\\x1b]0;owned\\x07\\x9b31m\\u202eback" in result.stdout
+    assert len(result.stderr.splitlines()) == 2
+    for text in (result.stdout, result.stderr):
+        assert [c for c in text if not c.isprintable() and c != "\n"] == []
+
+
 def test_usage() -> None:
     assert compared().exit_code == 2
     result = compared("a.json", "--json", "out.json")
