@@ -142,10 +142,13 @@ class YuNet:
         if longest < self.thumbnail:
             return self._look(image, self.thumbnail / longest)
         scales = sorted({min(1.0, side / longest) for side in self.sides})
-        faces = [face for scale in scales for face in self._look(image, scale)]
+        views = [self._look(image, scale) for scale in scales]
+        faces = [face for view in views for face in view]
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
-        scores = np.array([face.score for face in faces], np.float32)
-        return [faces[i] for i in suppress_overlaps(boxes, scores, self.overlap)]
+        # Where two views have the same face the smaller one's stays, whatever the scores.
+        order = np.array([f.score - i for i, view in enumerate(views) for f in view], np.float32)
+        kept = suppress_overlaps(boxes, order, self.overlap)
+        return sorted((faces[i] for i in kept), key=lambda face: -face.score)
 
     def _look(self, image: Image.Image, scale: float) -> list[Face]:
         """The faces in one view, in pixels of the picture."""
