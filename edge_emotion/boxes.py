@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 
 from edge_emotion.alignment import check_landmarks
 from edge_emotion.errors import UsageError
-from edge_emotion.faces import Box, Face, typical_landmarks
+from edge_emotion.faces import Box, Face, is_share, typical_landmarks
 from edge_emotion.preprocess import MAX_PIXELS
 
 
@@ -20,10 +18,10 @@ def is_box(box: object) -> bool:
     """Whether these are x, y, width and height of an area, in pixels of any picture."""
     if not isinstance(box, (Sequence, np.ndarray)) or len(box) != 4:
         return False
-    return (
-        all(isinstance(v, Real) and math.isfinite(v) and abs(v) <= MAX_PIXELS for v in box)
-        and min(box[2], box[3]) > 0
-    )
+    if not all(isinstance(v, (int, float, np.integer, np.floating)) for v in box):
+        return False
+    # NaN is never within; an int too large for a float is compared as it is.
+    return all(abs(v) <= MAX_PIXELS for v in box) and bool(min(box[2], box[3]) > 0)
 
 
 def boxed_faces(boxes: Sequence[Box], image: Image.Image, original: tuple[int, int]) -> list[Face]:
@@ -81,7 +79,7 @@ def check_faces(found: Any, finder: object) -> list[Face]:
                 f"the finder {name}: a box is (x, y, width, height) with an area, not "
                 f"{_short(face.box)}"
             )
-        if not (isinstance(face.score, Real) and 0 <= face.score <= 1):
+        if not is_share(face.score):
             raise UsageError(f"the finder {name}: a score is 0 to 1, not {_short(face.score)}")
         try:
             check_landmarks(face.landmarks)

@@ -62,7 +62,7 @@ class InputSpec:
     width: int  # pixels
     channels: Literal[1, 3]  # 1: grey (ITU-R 601-2 luma), 3: RGB
     resize: Resize = "bilinear"  # pillow's filter; the picture is stretched to height x width
-    face: FaceCrop = field(default_factory=FaceCrop)  # how a face is cut out of a photograph
+    face: FaceCrop | None = None  # the square that the faces of its training fill; None: not faces
 
     def __post_init__(self) -> None:
         if not (0 < self.height <= 4096 and 0 < self.width <= 4096):

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -68,6 +67,11 @@ class Finder(Protocol):
         ...
 
 
+def is_share(value: object) -> bool:
+    """Whether this is a number, of Python or numpy, from 0 to 1."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and bool(0 <= value <= 1)
+
+
 def typical_landmarks(box: Box, shares: Sequence[Point] = TYPICAL_LANDMARKS) -> tuple[Point, ...]:
     """Where eyes, nose and mouth usually are in a face's box, for boxes without landmarks."""
     x, y, w, h = box
@@ -107,7 +111,7 @@ class YuNet:
         """
         if not (isinstance(threads, int) and threads >= 1):
             raise UsageError(f"threads must be 1 or more, not {threads!r}")
-        if not (isinstance(score, Real) and 0 <= score <= 1):
+        if not is_share(score):
             raise UsageError(f"the least score is 0 to 1, not {score!r}")
 
         import onnxruntime

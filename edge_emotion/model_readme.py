@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_emotion.card import CARD_NAME, Agreement, Evaluation, ExportRecord, ModelCard
+from edge_emotion.card import CARD_NAME, Agreement, Evaluation, ExportRecord, FaceCrop, ModelCard
 from edge_emotion.files import write_bytes
 
 README_NAME = "README.md"
@@ -35,8 +35,7 @@ def model_readme(card: ModelCard) -> str:
         f"Reads {', '.join(card.labels)} from a picture of one face. Input: uint8 NHWC, "
         f"{spec.height} x {spec.width}, {colour}, {spec.resize} resize. Output: logits. "
         f"{training.parameters:,} parameters, {training.multiply_adds / 1e6:.1f} M multiply-adds.",
-        f"A face in a photograph is cut out as a level square, {spec.face.margin:g} times the "
-        f"distance of the eyes wide, its centre {spec.face.drop:g} of the way from eyes to mouth.",
+        *(_face(spec.face) if spec.face else []),
         "## Intended use",
         card.intended_use,
         "## Out of scope",
@@ -66,6 +65,13 @@ def model_readme(card: ModelCard) -> str:
         _exports(card.exports) if card.exports else "None yet: `edge-emotion export` makes them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _face(face: FaceCrop) -> list[str]:
+    return [
+        f"A face in a photograph is cut out as a level square, {face.margin:g} times the distance "
+        f"of the eyes wide, its centre {face.drop:g} of the way from eyes to mouth."
+    ]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

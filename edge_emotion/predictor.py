@@ -15,7 +15,7 @@ from PIL import Image
 from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.artefacts import open_artefact
 from edge_emotion.boxes import boxed_faces, check_faces
-from edge_emotion.card import ModelCard
+from edge_emotion.card import FaceCrop, ModelCard
 from edge_emotion.errors import MissingExtraError, PictureError, UnknownNameError, UsageError
 from edge_emotion.evaluation import softmax
 from edge_emotion.faces import Box, Face, Finder, best_finder
@@ -175,9 +175,10 @@ class Predictor:
         """
         spec = self.card.input
         side = max(spec.height, spec.width)
+        crop = spec.face or FaceCrop()
         return np.stack(
             [
-                to_tensor(cut_square(image, face_square(f.landmarks, spec.face), side), spec)
+                to_tensor(cut_square(image, face_square(f.landmarks, crop), side), spec)
                 for f in faces
             ]
         )

@@ -167,6 +167,17 @@ def test_a_single_file_with_its_card_inside_is_enough(tmp_path: Path) -> None:
     assert ModelCard.read(tmp_path / "b" / "model").exports[0].sha256 is not None
 
 
+@pytest.mark.parametrize("name", ["it's.tflite", "$(id).tflite", "100%.tflite", "a\nb.tflite"])
+def test_a_name_that_a_shell_would_read_otherwise(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(tiny.export_bytes("tflite-int8"))
+    result = bundle("--out", tmp_path / "b", "--model", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "rename it, in letters, digits, spaces" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 def test_what_cannot_be_packed(tmp_path: Path) -> None:
     model = tiny.write_model_folder(tmp_path / "tiny", ("onnx-int8",))
     out = tmp_path / "b"

@@ -58,8 +58,9 @@ def run(
     if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0:
         command = ["unshare", "-rn", *command]  # no network at all
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, cwd=cwd
-    )
+        command, env=environment, capture_output=True, text=True, check=False, cwd=cwd,
+        start_new_session=True,  # a Ctrl-C in it is its own
+    )  # fmt: skip
 
 
 def program(folder: Path, name: str, script: str) -> Path:

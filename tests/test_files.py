@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import resource
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_emotion import OutputError
-from edge_emotion.files import replacing, sha256, write_bytes
+from edge_emotion.files import check_folder, replacing, sha256, write_bytes
 from tests.tiny import make_card
 
 OLD, NEW = b"old", b"new" * 9999
@@ -94,6 +95,28 @@ def test_places_where_no_file_can_be(path):
     for place in (path / "below a file", path.parent, Path("/"), Path()):
         with pytest.raises(OutputError, match="cannot write"):
             write_bytes(place, NEW)
+    assert untouched(path)
+
+
+@pytest.mark.parametrize("below", ["x", "x/y/z"])
+def test_a_file_in_the_way_is_named_and_that_a_folder_is_needed(path, below):
+    words = rf"cannot write .*{below}.*: {re.escape(str(path))} is no folder, as is needed; name"
+    with pytest.raises(OutputError, match=words):
+        write_bytes(path / below, NEW)
+    with pytest.raises(OutputError, match=words):
+        check_folder(path / below)
+    with pytest.raises(OutputError, match="is no folder"):
+        check_folder(path)
+    (path.parent / "dangling").symlink_to("nowhere")
+    with pytest.raises(OutputError, match="dangling is no folder"):
+        check_folder(path.parent / "dangling")
+    (path.parent / "dangling").unlink()
+    assert untouched(path)
+
+
+def test_a_name_that_no_file_can_have(path):
+    with pytest.raises(OutputError, match=r"cannot write .*: File name too long"):
+        write_bytes(path.parent / ("x" * 300), NEW)
     assert untouched(path)
 
 

@@ -72,12 +72,14 @@ def make_bundle(
         ModelError: there is no such export.
         InputError: a wheel cannot be got, or `detector` is another file.
         OutputError: it cannot be written, or something is there.
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a file's name that install.sh could not take.
     """
     pythons = pythons or target.pythons
     is_archive = out.name.endswith(ARCHIVE_SUFFIXES)
     _check_place(out, is_archive, overwrite)
     artefact = choose(model, recipe)
+    if not re.fullmatch(r"[\w .+-]+", artefact.path.name):  # a shell and systemd will read it
+        raise UsageError(f"{artefact.path}: rename it, in letters, digits, spaces and . + - _")
     if detector is not None:
         _check_detector(detector)
     with _beside(out) as stage:

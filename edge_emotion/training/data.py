@@ -87,7 +87,7 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
     crops = _crops(path)
     context = crops.context if crops else 1.0
     samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
-    return replace(dataset, samples=samples, face=crops.face if crops else None)
+    return replace(dataset, samples=samples, face=crops.face if crops else dataset.face)
 
 
 def _crops(path: Path) -> CropRecord | None:

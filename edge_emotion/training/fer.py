@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from edge_emotion.card import FaceCrop
 from edge_emotion.errors import DataError
 from edge_emotion.preprocess import Picture
 from edge_emotion.training.samples import Dataset, Sample, SplitName, choose_labels, one_hot
@@ -170,6 +171,7 @@ def read_ferplus(path: Path, tree: FolderTree | ZipTree, labels: Sequence[str] |
         labels=[name for name, _ in chosen],
         samples=samples,
         dropped=dropped,
+        face=FaceCrop(),
     )
 
 
@@ -227,6 +229,7 @@ def read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
         labels=[name for name, _ in chosen],
         samples=samples,
         dropped=dropped,
+        face=FaceCrop(),
     )
 
 

@@ -22,7 +22,6 @@ from edge_emotion.card import (
     Confidence,
     DataRecord,
     Evaluation,
-    FaceCrop,
     ModelCard,
     TrainingRecord,
 )
@@ -342,7 +341,7 @@ def _write(
     card = ModelCard(
         name=plan.name,
         labels=dataset.labels,
-        input=replace(input_spec(config), face=dataset.face or FaceCrop()),
+        input=replace(input_spec(config), face=dataset.face),
         licence=plan.licence,
         intended_use=INTENDED_USE,
         out_of_scope=OUT_OF_SCOPE,
