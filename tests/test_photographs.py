@@ -211,7 +211,8 @@ def test_what_a_box_holds_is_measured_in_the_original_of_a_reduced_jpeg(predicto
 @pytest.mark.parametrize(
     "box",
     [(0, 0, 0, 5), (0, 0, 5, -1), (0, 0, math.nan, 5), (0, 0, math.inf, 5), (0, 0, 5), (),
-     (1e30, 0, 5, 5), (0, 0, 1, 2, 3), 7, None, (10**400, 0, 5, 5), "1234", "box", ("1", "2", "3", "4"), {1, 2, 3, 4},
+     (1e30, 0, 5, 5), (10**400, 0, 5, 5), (0, 0, 1, 2, 3), 7, None, "1234", "box",
+     ("1", "2", "3", "4"), {1, 2, 3, 4},
      (1, 2, 3, None), ((1, 2), 3, 4, 5), {"x": 1, "y": 2, "w": 3, "h": 4}, np.zeros((4, 4))],
     ids=repr,
 )  # fmt: skip
