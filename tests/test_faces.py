@@ -111,7 +111,8 @@ def test_outputs_beyond_their_range_are_taken_as_its_ends(yunet):
     [
         ((1000, 500), [(320, 160), (640, 320)]),
         ((500, 1000), [(160, 320), (320, 640)]),
-        ((500, 400), [(320, 256), (512, 416)]),  # not enlarged; padded
+        ((640, 400), [(320, 224)]),  # the small view has a face
+        ((641, 400), [(320, 224), (640, 416)]),  # padded
         ((320, 64), [(320, 64)]),
         ((250, 200), [(256, 224)]),  # as it is
         ((48, 24), [(192, 96)]),  # a thumbnail, enlarged
@@ -123,6 +124,12 @@ def test_the_small_view_and_the_large_one(yunet, size, views):
     session = fake(yunet, {(32, 0): CELL | {"bbox": [0.5, 0.5, 1, 1]}})
     assert len(yunet.find(Image.new("RGB", size))) == 1
     assert [image.shape[:1:-1] for image in session.fed] == views
+
+
+def test_a_small_picture_is_looked_at_whole_where_the_small_view_has_nothing(yunet):
+    session = fake(yunet, {})
+    assert yunet.find(Image.new("RGB", (500, 400))) == []
+    assert [image.shape[:1:-1] for image in session.fed] == [(320, 256), (512, 416)]
 
 
 #: The face of CELL in cell 22 of the small view of 1000 x 500 pixels, as the large view has it: in
