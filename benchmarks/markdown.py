@@ -41,7 +41,7 @@ def read_results(folder: Path) -> list[BenchReport]:
     Raises:
         InputError: a file that is not a report.
     """
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.stem)
     return [BenchReport.read(path) for path in paths if not path.name.startswith(OTHERS)]
 
 
