@@ -63,7 +63,11 @@ def export(
         float, typer.Option(help="Gate: accuracy that may be lost, in percentage points.")
     ] = 1.0,
     min_agreement: Annotated[
-        float, typer.Option(help="Gate: share of pictures that must keep the float model's label.")
+        float,
+        typer.Option(
+            help="Gate: share of pictures that must keep the float model's label; refused if the "
+            "95 % interval of the share is below."
+        ),
     ] = 0.98,
     samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
     seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 1,
