@@ -323,7 +323,9 @@ def test_a_finder_s_score_that_is_no_share(model_folder, score):
         predictor.predict_faces(patches.two_faces())
 
 
-@pytest.mark.parametrize("found", [None, 3, [GREEN], [None], iter([])], ids=repr)
+@pytest.mark.parametrize(
+    "found", [None, 3, [GREEN], [None], iter([])], ids=lambda found: type(found).__name__
+)
 def test_a_finder_that_gives_no_faces(model_folder, found):
     predictor = Predictor(model_folder, finder=Own(found))
     with pytest.raises(UsageError, match=r"the finder own must give a list of .*faces\.Face, not"):
@@ -343,7 +345,11 @@ def test_what_a_finder_may_give(model_folder):
         assert math.isclose(sum(f.prediction.probabilities.values()), 1, abs_tol=1e-6)
 
 
-@pytest.mark.parametrize("finder", ["yunet", b"hog", YuNet, 7, object(), patches.FILE], ids=repr)
+@pytest.mark.parametrize(
+    "finder",
+    ["yunet", b"hog", YuNet, 7, object(), patches.FILE],
+    ids=lambda finder: type(finder).__name__,
+)
 def test_what_is_no_finder_is_said_before_a_picture_is_read(model_folder, finder):
     with pytest.raises(UsageError, match=r'such as open_finder\("yunet"\) gives, not'):
         Predictor(model_folder, finder=finder)
