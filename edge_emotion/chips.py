@@ -50,9 +50,9 @@ PI_5 = Advice(
     "and clearly fewer by onnxruntime, counted on an emulated Cortex-A76",
 )
 OLD_X86 = Advice(
-    ("onnx-f32", "onnx-int8", "tflite-f32", "tflite-int8", "tflite-int8-dynamic"),
-    "without VNNI int8 takes no fewer instructions than float, counted on an emulated Haswell: "
-    "float loses no accuracy, int8 is the smaller file",
+    ("onnx-int8", "onnx-f32", "tflite-int8", "tflite-f32", "tflite-int8-dynamic"),
+    "without VNNI int8 takes about as many instructions as float, counted on an emulated Haswell: "
+    "expect a smaller file and little speed",
 )
 VNNI = Advice(
     ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),

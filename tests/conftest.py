@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -13,6 +14,11 @@ from hypothesis import settings
 
 from edge_emotion import faces, fetch
 from tests import patches, tiny
+
+# Tests that a shell started in the background ignore Ctrl-C, and so would the programs that they
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, so that a red build is of the change and not of the dice.
 # HYPOTHESIS_PROFILE=dice throws them anew.

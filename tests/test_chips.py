@@ -90,7 +90,7 @@ def test_the_words_on_a_pi_5_are_those_of_the_table() -> None:
 def test_the_words_on_x86_without_vnni_are_those_of_the_table() -> None:
     for (cpu, _), recipes in counts().items():
         if cpu == "Haswell":
-            assert all(ratio(recipes, engine) >= 1 for engine in ("onnx", "tflite")), STALE
+            assert all(0.8 <= ratio(recipes, engine) <= 1.2 for engine in ("onnx", "tflite")), STALE
 
 
 def test_the_words_on_an_unknown_processor_are_those_of_the_table() -> None:
@@ -105,7 +105,7 @@ def test_every_order_has_every_recipe_once() -> None:
 
 def test_recommended_are_the_first_and_the_first_without_an_extra() -> None:
     assert PI_5.recipes == ("tflite-int8", "onnx-int8")
-    assert OLD_X86.recipes == ("onnx-f32",)
+    assert OLD_X86.recipes == ("onnx-int8",)
     assert UNKNOWN.recipes == ("onnx-int8",)
 
 
