@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import Agreement, Evaluation, ModelCard, Protocol
 from edge_emotion.errors import DataError, EdgeEmotionError, MissingExtraError
 from edge_emotion.evaluation import Logits, compare, evaluate, reliability, softmax
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import LoadedPictures, load_pictures
 
-from ..exporters.pictures import card_pictures, read_trained_on
+from ..exporters.pictures import card_pictures
 from .processes import TIME_LIMIT, run_artefact
 from .schema import REFERENCES, Data, ReliabilityBin
 from .subjects import Subject

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import ModelCard
 from edge_emotion.cli.terminal import note, progress
 from edge_emotion.errors import DataError, EdgeEmotionError, InputError, UsageError
@@ -26,7 +27,6 @@ from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import pixel_hash
 from edge_emotion.training.samples import canonical
 
-from ..exporters.pictures import read_trained_on
 from .contenders import Contender, Faces, measure, others, ours, summary
 from .module import place_for, raise_failures, run_module, write_report
 from .peer_packages import PEERS, fetch

@@ -6,6 +6,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CARD_NAME,
@@ -165,6 +168,34 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
     else:
         raise ModelError(f"{path} holds a card without a model; made by: {card.training.command}")
     raise ModelError(f"{path}: no export that {runtime} runs{hint}")
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """Which pictures a model has seen, by `pixel_hash`."""
+
+    train: NDArray[np.uint64]
+    valid: NDArray[np.uint64]
+
+    @property
+    def all(self) -> NDArray[np.uint64]:
+        """Train and valid."""
+        return np.concatenate([self.train, self.valid])
+
+
+def read_trained_on(folder: Path) -> TrainedOn | None:
+    """Hashes of the pictures that the model was trained and validated on; None if not recorded."""
+    path = folder / TRAINED_ON_NAME
+    if not path.exists():
+        return None
+    try:
+        with np.load(path) as file:
+            hashes, train = file["hashes"], int(file["train"])
+            if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):
+                raise ValueError("not hashes")
+    except Exception as error:  # numpy, zip and zlib share no base
+        raise ModelError(f"{path}: damaged: copy the model folder again") from error
+    return TrainedOn(hashes[:train], hashes[train:])
 
 
 def remove_exports(folder: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import TrainedOn, read_trained_on
 from edge_emotion.card import (
     CALIBRATION_NAME,
-    TRAINED_ON_NAME,
     CalibrationKind,
     CalibrationRecord,
     ModelCard,
@@ -42,19 +42,6 @@ class CheckSet:
     labels: NDArray[np.int64] | None  # (N,); None: they have none
 
 
-@dataclass(frozen=True)
-class TrainedOn:
-    """Which pictures a model has seen, by `pixel_hash`."""
-
-    train: NDArray[np.uint64]
-    valid: NDArray[np.uint64]
-
-    @property
-    def all(self) -> NDArray[np.uint64]:
-        """Train and valid."""
-        return np.concatenate([self.train, self.valid])
-
-
 def card_pictures(folder: Path, card: ModelCard) -> tuple[CalibrationSet, CheckSet] | None:
     """The distilled pictures of a model folder, for calibration and for the check; None if none.
 
@@ -77,21 +64,6 @@ def card_pictures(folder: Path, card: ModelCard) -> tuple[CalibrationSet, CheckS
         _calibration(calibration, "distilled", "distilled from BatchNorm statistics", seed),
         CheckSet("distilled pictures", check, None),
     )
-
-
-def read_trained_on(folder: Path) -> TrainedOn | None:
-    """Hashes of the pictures that the model was trained and validated on; None if not recorded."""
-    path = folder / TRAINED_ON_NAME
-    if not path.exists():
-        return None
-    try:
-        with np.load(path) as file:
-            hashes, train = file["hashes"], int(file["train"])
-            if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):
-                raise ValueError("not hashes")
-    except Exception as error:  # numpy, zip and zlib share no base
-        raise ModelError(f"{path}: damaged: copy the model folder again") from error
-    return TrainedOn(hashes[:train], hashes[train:])
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,9 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(faces: Path, tmp_path:
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=cut)
     with pytest.raises(PowerCutError):
-        fit(config, loaded, train, valid, tmp_path / "cut", callbacks=[callback])
-    resumed = fit(config, loaded, train, valid, tmp_path / "cut", resume=True)
-    unbroken = fit(config, loaded, train, valid, tmp_path / "whole")
+        fit(config, loaded, train, valid, tmp_path / "cut", LABELS, callbacks=[callback])
+    resumed = fit(config, loaded, train, valid, tmp_path / "cut", LABELS, resume=True)
+    unbroken = fit(config, loaded, train, valid, tmp_path / "whole", LABELS)
     assert len(resumed.history) == 3
     for one, other in zip(resumed.history, unbroken.history, strict=True):
         assert one == pytest.approx(other, rel=1e-5)

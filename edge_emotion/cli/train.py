@@ -81,15 +81,26 @@ def train(
     balance: Annotated[
         float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="How frequent the model's answers assume the labels to be: data, as in training, "
+            "or uniform, for pictures from elsewhere."
+        ),
+    ] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="Model folder with whose weights training begins (fine-tuning)."),
+    ] = None,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Model folder whose answers are mixed into the targets of the training pictures; "
-            "may be repeated."
+            help="Model folder whose answers to each augmented picture are learnt beside the "
+            "labels (distillation); may be repeated."
         ),
     ] = None,
     teacher_share: Annotated[
-        float | None, typer.Option(help="Of the teachers in the targets, 0 to 1.")
+        float | None, typer.Option(help="Of the teachers in the loss, 0 to 1.")
     ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
@@ -138,17 +149,19 @@ def train(
         "licence", "source", "terms",
     ):  # fmt: skip
         del arguments[other]
+    if initial is not None:
+        arguments["initial"] = str(initial)
     arguments["teachers"] = [str(path) for path in arguments.pop("teacher") or []] or None
     if labels is not None:
         arguments["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
 
     from edge_emotion.quiet import quiet
-    from edge_emotion.training.config import make_config
+    from edge_emotion.training.config import Plan, make_config
 
     settings = make_config(config, arguments)
     with quiet():
         from edge_emotion.training.architectures import get_architecture
-        from edge_emotion.training.train import Plan, train_model
+        from edge_emotion.training.train import train_model
     get_architecture(settings.architecture)
     name = name or settings.architecture
     run = run or Path("runs", name)
@@ -156,7 +169,7 @@ def train(
         out=out or run / "model",
         run=run,
         name=name,
-        command=_command([*data, *(teacher or [])]),
+        command=_command([*data, *(teacher or []), *([initial] if initial else [])]),
         source=source,
         terms=terms,
         folds=folds,

@@ -37,8 +37,10 @@ class TrainConfig:
     weight_decay: float = 1e-3  # AdamW only
     label_smoothing: float = 0.0  # 0..1
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
-    teachers: list[str] | None = None  # model folders whose answers are mixed into the targets
-    teacher_share: float = 0.5  # of their mean in the targets, 0..1
+    prior: Literal["data", "uniform"] = "data"  # how frequent answers assume labels to be
+    initial: str | None = None  # model folder with whose weights training begins
+    teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
+    teacher_share: float = 0.5  # of the teachers in the loss, 0..1
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
@@ -101,6 +103,22 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the card."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training is evaluated and where it writes."""
+
+    out: Path  # model folder
+    run: Path  # checkpoints, and what shows pictures of the data set
+    name: str
+    command: str  # for the card
+    licence: str = "as their maker decides; see the terms of the training pictures"
+    source: str | None = None  # publisher of the pictures; None: what the layout tells
+    terms: str | None = None  # of the pictures; None: what the layout tells
+    folds: int = 0  # cross-validation before the final model; 0: none
+    validate_on_train: bool = False  # the original project's protocol
+    resume: bool = False
 
 
 #: What `baseline-cnn` was trained with originally, where that differs from the defaults.

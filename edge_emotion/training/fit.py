@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.card import InputSpec
+from edge_emotion.card import OUTPUT_NAME, InputSpec
 from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageError
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import get_architecture
 from edge_emotion.training.augment import augmentation
 from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
 from edge_emotion.training.loading import LoadedPictures
 
 try:
@@ -179,7 +180,10 @@ def fit(
     train: NDArray[np.int64],
     valid: NDArray[np.int64],
     folder: Path,
+    labels: Sequence[str],
     *,
+    initial: EarlierModel | None = None,
+    teachers: Sequence[EarlierModel] = (),
     resume: bool = False,
     callbacks: list[Any] | None = None,
     log: Callable[[str], None] = lambda line: None,
@@ -195,6 +199,9 @@ def fit(
         train: indices to train on.
         valid: indices for validation: early stopping and the choice of the best epoch.
         folder: for checkpoints; made if it is not there.
+        labels: of the targets' columns.
+        initial: with whose weights to begin.
+        teachers: whose answers are learnt beside the targets.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
         log: told in a line what happens.
@@ -213,7 +220,13 @@ def fit(
         log(f"{folder}: {len(history)} epochs are done")
     if not _is_over(history, config):
         source = _with_surroundings(loaded)
-        model = _training_model(config, source.shape[1:], loaded.targets.shape[1], len(train))
+        network = build(config, len(labels))
+        if initial is not None:
+            take_weights(network, initial, labels)
+        teaching = None
+        if teachers:
+            teaching = Teaching(teachers, labels, weights, config.teacher_share)
+        model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
             # The optimizer's state is among the weights.
@@ -232,9 +245,22 @@ def fit(
             verbose=0,
             shuffle=False,
         )
-    logits_model = build(config, loaded.targets.shape[1])
+    logits_model = build(config, len(labels))
     _load_weights(logits_model, folder / "kept.weights.h5")
+    if config.prior == "uniform":
+        _assume_uniform_prior(logits_model, loaded.targets[train].sum(axis=0) * weights)
     return Fitted(logits_model, history, kept_epoch(history, config))
+
+
+def _assume_uniform_prior(logits_model: keras.Model, prior: NDArray[np.float32]) -> None:
+    """Take the logarithm of the labels' shares in the loss, (labels,), from the last bias.
+
+    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021. The mean is kept.
+    """
+    head = logits_model.get_layer(OUTPUT_NAME)
+    kernel, bias = head.get_weights()
+    shares = np.log(prior)
+    head.set_weights([kernel, bias - (shares - shares.mean())])
 
 
 def _read_history(path: Path) -> History:
@@ -258,19 +284,25 @@ def _load_weights(model: keras.Model, path: Path) -> None:
 
 
 def _training_model(
-    config: TrainConfig, source: tuple[int, ...], labels: int, pictures: int
+    config: TrainConfig,
+    network: keras.Model,
+    teaching: Teaching | None,
+    source: tuple[int, ...],
+    pictures: int,
 ) -> keras.Model:
     """The compiled network with augmentation before it; `source` is the shape of a picture."""
-    network = build(config, labels)
     image = keras.Input(source, name="augmented")
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
-    model = keras.Model(image, body(augmentation(config, height, width)(image)))
+    view = augmentation(config, height, width)(image)
+    logits = body(view)
+    model = keras.Model(image, logits if teaching is None else teaching(logits, view))
     model.compile(
         _optimizer(config, math.ceil(pictures / config.batch_size)),
         keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
         ),
+        loss_weights=None if teaching is None else 1 - config.teacher_share,
         metrics=["accuracy"],
         jit_compile=False,
     )

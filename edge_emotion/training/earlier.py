@@ -1,0 +1,199 @@
+"""What a training takes over from models that were trained before: their weights to begin with, or
+their answers to learn from.
+
+Teachers answer for the very view that the network sees, after augmentation, and the network learns
+their answers beside the labels: Hinton et al., "Distilling the Knowledge in a Neural Network",
+arXiv 1503.02531, view by view as in Beyer et al., "Knowledge distillation: a good teacher is
+patient and consistent", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.artefacts import open_artefact, read_trained_on
+from edge_emotion.card import OUTPUT_NAME
+from edge_emotion.errors import MissingExtraError, UsageError
+from edge_emotion.runtimes import check_fits
+from edge_emotion.runtimes.keras import KerasRuntime
+from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.samples import canonical
+
+try:
+    import keras
+    from keras import layers, ops
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+
+@dataclass(frozen=True)
+class EarlierModel:
+    """A trained network, from float32 pixels 0..255 to logits."""
+
+    name: str
+    sha256: str | None  # of its .keras file
+    network: keras.Model
+    labels: list[str]
+    temperature: float
+    seen: NDArray[np.uint64]  # `pixel_hash` of its training pictures; none if not recorded
+
+    def columns(self, labels: Sequence[str]) -> dict[int, int]:
+        """Index among `labels` -> index of the same label among the model's own."""
+        own = {canonical(label): i for i, label in enumerate(self.labels)}
+        return {i: own[canonical(x)] for i, x in enumerate(labels) if canonical(x) in own}
+
+    def __str__(self) -> str:
+        """As the card names it."""
+        return f"{self.name} {self.sha256}"
+
+
+def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
+    """Open a model folder, or a shipped model by name.
+
+    Args:
+        model: with a Keras file.
+        shape: (H, W, C) of the network to be trained.
+
+    Raises:
+        ModelError, ChecksumError: it cannot be run.
+        UsageError: it has another input.
+    """
+    artefact = open_artefact(model, "keras")
+    card = artefact.card
+    if card.input.shape != shape:
+        raise UsageError(
+            f"{model}: its input is {_by(card.input.shape)}, that of the network to be trained "
+            f"{_by(shape)}"
+        )
+    runtime = KerasRuntime(artefact.path)
+    check_fits(runtime, card.input, len(card.labels), artefact.path)
+    known = read_trained_on(artefact.path.parent)
+    return EarlierModel(
+        card.name, card.keras_sha256, runtime.logits_model, card.labels,
+        card.confidence.temperature, np.zeros(0, np.uint64) if known is None else known.train,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The earlier models of one training."""
+
+    initial: EarlierModel | None  # with whose weights it begins
+    teachers: list[EarlierModel]
+
+    def record(self) -> dict[str, Any]:
+        """For the card: names and checksums in place of this machine's paths."""
+        initial = None if self.initial is None else str(self.initial)
+        return {"initial": initial, "teachers": [str(teacher) for teacher in self.teachers] or None}
+
+    def check_unseen(self, held_out: NDArray[np.uint64]) -> None:
+        """A picture that an earlier model has learnt proves nothing about one that builds on it.
+
+        Args:
+            held_out: `pixel_hash` of the pictures that figures will be quoted on.
+
+        Raises:
+            UsageError: one of them is among a model's training pictures.
+        """
+        for model in [*filter(None, [self.initial]), *self.teachers]:
+            count = int(np.isin(held_out, model.seen).sum())
+            if count:
+                raise UsageError(
+                    f"{model.name} was trained on {count} of the pictures that are held out here: "
+                    "divide the data as in its card (seed, fractions, subject), or leave it out"
+                )
+
+
+def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
+    """The earlier models that `config` names; see `open_earlier`."""
+    initial = None if config.initial is None else open_earlier(config.initial, shape)
+    return Earlier(initial, [open_earlier(model, shape) for model in config.teachers or []])
+
+
+def take_weights(network: keras.Model, earlier: EarlierModel, labels: Sequence[str]) -> None:
+    """Give a fresh network the weights of an earlier one.
+
+    Outputs of labels that the earlier model does not know keep their random weights.
+
+    Raises:
+        UsageError: its layers are others.
+    """
+    theirs = {layer.name: layer.get_weights() for layer in earlier.network.layers}
+    columns = earlier.columns(labels)
+    for layer in network.layers:
+        weights = layer.get_weights()
+        given = theirs.get(layer.name, [])
+        if layer.name == OUTPUT_NAME and len(given) == len(weights):
+            given = [_columns(ours, own, columns) for ours, own in zip(weights, given, strict=True)]
+        if [w.shape for w in given] != [w.shape for w in weights]:
+            raise UsageError(
+                f"{earlier.name}: its layer {layer.name} is another: name the same --architecture, "
+                "--size, --channels and --width"
+            )
+        layer.set_weights(given)
+
+
+def _columns(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], columns: dict[int, int]
+) -> NDArray[np.float32]:
+    """`ours` with the outputs that `theirs` has."""
+    if ours.shape[:-1] != theirs.shape[:-1]:
+        return theirs
+    result = ours.copy()
+    for to, source in columns.items():
+        result[..., to] = theirs[..., source]
+    return result
+
+
+class Teaching(layers.Layer):  # type: ignore[misc]
+    """Logits in, the same logits out; on the way the teachers' part of the loss is added.
+
+    Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for. The loss is
+    `share` times the cross-entropy between the mean of the teachers' probabilities and the
+    network's, each picture weighted by the labels that the teachers see in it.
+
+    Raises:
+        UsageError: a teacher does not know one of the labels.
+    """
+
+    def __init__(
+        self,
+        teachers: Sequence[EarlierModel],
+        labels: Sequence[str],
+        weights: NDArray[np.float32],
+        share: float,
+    ) -> None:
+        super().__init__(name="teaching")
+        # Out of Keras's sight in a tuple of our own objects: teachers are not trained, and not
+        # saved with each checkpoint.
+        self.teachers = tuple((teacher, self._outputs(teacher, labels)) for teacher in teachers)
+        self.label_weights, self.share = weights, share
+
+    @staticmethod
+    def _outputs(teacher: EarlierModel, labels: Sequence[str]) -> list[int]:
+        columns = teacher.columns(labels)
+        missing = [label for i, label in enumerate(labels) if i not in columns]
+        if missing:
+            raise UsageError(f"--teacher {teacher.name}: it does not know {', '.join(missing)}")
+        return [columns[i] for i in range(len(labels))]
+
+    def call(self, logits: Any, view: Any) -> Any:
+        """See the class."""
+        answers = 0.0
+        for teacher, outputs in self.teachers:
+            own = ops.take(teacher.network(view, training=False), outputs, axis=1)
+            answers += ops.softmax(own / teacher.temperature) / len(self.teachers)
+        answers = ops.stop_gradient(answers)
+        each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
+        weights = ops.sum(answers * self.label_weights, axis=1)
+        self.add_loss(self.share * ops.mean(weights * each))
+        return logits
+
+
+def _by(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,182 @@
+"""What a training leaves behind: its figures, and the model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.artefacts import remove_exports
+from edge_emotion.card import (
+    CALIBRATION_NAME,
+    KERAS_NAME,
+    TRAINED_ON_NAME,
+    Confidence,
+    DataRecord,
+    Evaluation,
+    ModelCard,
+    TrainingRecord,
+)
+from edge_emotion.evaluation import evaluate, fit_confidence, softmax
+from edge_emotion.files import replacing, sha256, tool_versions
+from edge_emotion.training.architectures import multiply_adds, with_softmax
+from edge_emotion.training.config import Plan, TrainConfig
+from edge_emotion.training.distill import can_distill, distill_pictures
+from edge_emotion.training.earlier import Earlier
+from edge_emotion.training.fit import Fitted, input_spec, predict_logits
+from edge_emotion.training.loading import LoadedPictures, Splits
+from edge_emotion.training.plots import draw_confusion, draw_curves, draw_predictions
+from edge_emotion.training.samples import Dataset
+
+INTENDED_USE = (
+    "Naming the expression that a face in a picture shows, on the device that took it, for people "
+    "who know of it: art, games, photo sorting, research, accessibility. The answer is a label of "
+    "an expression, not of what a person feels. Answers marked uncertain should not be acted on."
+)
+OUT_OF_SCOPE = (
+    "Inferring emotions at work or in education (prohibited in the EU by Regulation 2024/1689, "
+    "Art. 5(1)(f), save for medical and safety reasons); hiring, policing, credit, insurance, "
+    "covert use. People exposed to emotion recognition must be told (Art. 50). Profiles, masks, "
+    "darkness, children and drawings are outside what the figures cover."
+)
+CALIBRATION_PICTURES = 64
+CHECK_PICTURES = 64
+
+
+def measure(
+    fitted: Fitted,
+    dataset: Dataset,
+    loaded: LoadedPictures,
+    parts: Splits,
+    config: TrainConfig,
+    plan: Plan,
+) -> tuple[Confidence, list[Evaluation], str]:
+    """Confidence from validation; figures of validation and test; the split to show."""
+    confidence = Confidence()
+    evaluations = []
+    pixels = {name: loaded.pixels[parts[name]] for name in ("valid", "test") if len(parts[name])}
+    logits = {name: predict_logits(fitted.logits_model, p) for name, p in pixels.items()}
+    mirrored = {
+        name: predict_logits(fitted.logits_model, p[:, :, ::-1]) for name, p in pixels.items()
+    }
+    if not plan.validate_on_train:
+        confidence = fit_confidence(
+            logits["valid"], loaded.labels[parts["valid"]], config.coverage,
+            f"{dataset.name} validation",
+        )  # fmt: skip
+    datasets = np.array(loaded.datasets)
+    for name, scores in logits.items():
+        on_train = plan.validate_on_train and name == "valid"
+        for source in dict.fromkeys(loaded.datasets):
+            own = datasets[parts[name]] == source
+            if own.any():
+                evaluations.append(
+                    evaluate(
+                        scores[own], loaded.labels[parts[name]][own], dataset.labels,
+                        temperature=confidence.temperature, mirrored=mirrored[name][own],
+                        data=f"{source} {'train' if on_train else name}",
+                        protocol="training-set" if on_train else "held-out",
+                    )
+                )  # fmt: skip
+    return confidence, evaluations, "test" if len(parts["test"]) else "valid"
+
+
+def write_model(
+    fitted: Fitted,
+    dataset: Dataset,
+    config: TrainConfig,
+    plan: Plan,
+    record: DataRecord,
+    confidence: Confidence,
+    evaluations: list[Evaluation],
+    earlier: Earlier,
+) -> ModelCard:
+    """The Keras file and the card; what was exported from an earlier model there goes."""
+    model = fitted.logits_model
+    remove_exports(plan.out)
+    with replacing(plan.out / KERAS_NAME) as path:
+        with_softmax(model).save(path)
+    extra = {"folds": plan.folds, "validate_on_train": plan.validate_on_train} | earlier.record()
+    card = ModelCard(
+        name=plan.name,
+        labels=dataset.labels,
+        input=replace(input_spec(config), face=dataset.face),
+        licence=plan.licence,
+        intended_use=INTENDED_USE,
+        out_of_scope=OUT_OF_SCOPE,
+        training=TrainingRecord(
+            architecture=config.architecture,
+            parameters=int(model.count_params()),
+            multiply_adds=multiply_adds(model),
+            config=config.as_dict() | extra,
+            epochs=len(fitted.history),
+            best_epoch=fitted.best_epoch,
+            command=plan.command,
+            tools=tool_versions(["keras", "tensorflow", "numpy", "pillow"]),
+        ),
+        data=record,
+        keras_sha256=sha256(plan.out / KERAS_NAME),
+        confidence=confidence,
+        evaluations=evaluations,
+    )
+    card.write(plan.out)
+    return card
+
+
+def write_pictures(
+    fitted: Fitted,
+    seen: list[NDArray[np.uint64]],
+    plan: Plan,
+    config: TrainConfig,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
+) -> None:
+    """Distilled pictures, and hashes of the pictures seen; no picture of the data set."""
+    with replacing(plan.out / TRAINED_ON_NAME) as path:
+        np.savez_compressed(path, hashes=np.concatenate(seen), train=len(seen[0]))
+    if not can_distill(fitted.logits_model):
+        return
+    pictures = distill_pictures(
+        fitted.logits_model,
+        CALIBRATION_PICTURES + CHECK_PICTURES,
+        seed=config.seed,
+        progress=progress("distilling calibration pictures"),
+    )
+    with replacing(plan.out / CALIBRATION_NAME) as path:
+        np.savez_compressed(
+            path,
+            calibration=pictures[:CALIBRATION_PICTURES],
+            check=pictures[CALIBRATION_PICTURES:],
+            seed=config.seed,
+        )
+
+
+def draw(
+    fitted: Fitted,
+    dataset: Dataset,
+    loaded: LoadedPictures,
+    indices: NDArray[np.int64],
+    split: str,
+    confidence: Confidence,
+    card: ModelCard,
+    plan: Plan,
+) -> None:
+    """Training curves and confusion matrix into the model folder; pictures stay in the run."""
+    last = card.evaluations[-1]
+    caveat = next((e.caveat for e in card.evaluations if e.caveat), "")
+    title = plan.name
+    if card.training.config["learn_all"]:
+        title += f": on all labels of {dataset.name}, before it was cut to {len(card.labels)}"
+    draw_curves(fitted.history, fitted.best_epoch, plan.out / "curves.png", title, caveat)
+    draw_confusion(last, dataset.labels, plan.out / "confusion.png")
+    chosen = np.random.default_rng(0).permutation(indices)[:24]
+    logits = predict_logits(fitted.logits_model, loaded.pixels[chosen])
+    draw_predictions(
+        loaded.pixels[chosen],
+        loaded.labels[chosen],
+        softmax(logits, confidence.temperature),
+        dataset.labels,
+        plan.run / "predictions.png",
+        f"{plan.name}: {last.caveat or f'{dataset.name} {split}, held out'}",
+    )

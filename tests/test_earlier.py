@@ -1,0 +1,220 @@
+"""Teachers and initial weights, with networks that a test can compute by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs the extra train")
+
+from edge_emotion.card import InputSpec  # noqa: E402
+from edge_emotion.errors import UsageError  # noqa: E402
+from edge_emotion.files import sha256  # noqa: E402
+from edge_emotion.training.architectures import with_softmax  # noqa: E402
+from edge_emotion.training.config import TrainConfig  # noqa: E402
+from edge_emotion.training.earlier import (  # noqa: E402
+    Earlier,
+    EarlierModel,
+    Teaching,
+    open_earlier,
+    take_weights,
+)
+from edge_emotion.training.fit import build, fit  # noqa: E402
+from edge_emotion.training.loading import LoadedPictures  # noqa: E402
+from tests import tiny  # noqa: E402
+
+# TensorFlow uses what NumPy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+LABELS = ["neutral", "happiness", "angry"]
+NONE = np.zeros(0, np.uint64)
+
+
+def brightness_net(kernel: list[float]) -> Any:
+    """Logits = mean brightness / 255 times `kernel`."""
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, keras.layers.Dense(len(kernel), name="logits")(x))
+    model.layers[-1].set_weights([np.array([kernel], np.float32), np.zeros(len(kernel))])
+    return model
+
+
+def teacher(kernel: list[float], labels: list[str], temperature: float = 1.0) -> EarlierModel:
+    return EarlierModel("teacher", "0" * 64, brightness_net(kernel), labels, temperature, NONE)
+
+
+def softmax(x: list[float]) -> Any:
+    e = np.exp(np.array(x, np.float64))
+    return e / e.sum()
+
+
+def test_the_loss_of_teaching_is_the_weighted_cross_entropy_with_the_mean_answer() -> None:
+    # Another order, a synonym, a label more, a temperature.
+    one = teacher([0.0, 2.0, 9.0, 4.0], ["angry", "happy", "bored", "neutral"], temperature=2.0)
+    two = teacher([1.0, 0.0, 0.0], LABELS)
+    weights = np.array([0.5, 1.0, 2.0], np.float32)
+    layer = Teaching([one, two], LABELS, weights, share=0.25)
+    view = np.stack([np.full((16, 16, 1), 255.0), np.zeros((16, 16, 1))]).astype(np.float32)
+    logits = np.array([[0.3, -0.2, 1.0], [2.0, 0.0, -1.0]], np.float32)
+    out = layer(logits, view)
+    np.testing.assert_array_equal(np.asarray(out), logits)
+
+    answers = [
+        (softmax([4 / 2, 2 / 2, 0 / 2]) + softmax([1, 0, 0])) / 2,  # bright
+        np.full(3, 1 / 3),  # black: every logit is 0
+    ]
+    expected = 0.0
+    for answer, own in zip(answers, logits, strict=True):
+        log_own = own - np.log(np.exp(own).sum())
+        expected += (answer @ weights) * -(answer @ log_own) / 2
+    assert float(layer.losses[0]) == pytest.approx(0.25 * expected, rel=1e-5)
+
+
+def test_a_teacher_is_neither_trained_nor_saved() -> None:
+    layer = Teaching([teacher([1.0, 0.0, 0.0], LABELS)], LABELS, np.ones(3, np.float32), 0.5)
+    layer(np.zeros((1, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32))
+    assert layer.weights == []
+
+
+def test_a_teacher_that_lacks_a_label_is_refused() -> None:
+    with pytest.raises(UsageError, match="--teacher teacher: it does not know neutral, angry"):
+        Teaching([teacher([1.0, 2.0], ["happy", "sad"])], LABELS, np.ones(3, np.float32), 0.5)
+
+
+def pictures(count: int = 48) -> LoadedPictures:
+    """Grey pictures whose votes say nothing at all."""
+    rng = np.random.default_rng(0)
+    shades = rng.integers(0, 256, count)
+    pixels = np.broadcast_to(shades[:, None, None, None], (count, 16, 16, 1)).astype(np.uint8)
+    targets = np.full((count, 3), 1 / 3, np.float32)
+    return LoadedPictures(
+        pixels, targets, np.arange(count) % 3, np.arange(count, dtype=np.uint64), None,
+        [None] * count, [str(i) for i in range(count)], ["x"] * count,
+    )  # fmt: skip
+
+
+CONFIG = TrainConfig(
+    size=16, width=0.25, epochs=12, batch_size=16, learning_rate=0.01, dropout=0.0, balance=0.0,
+    brightness=0.0, contrast=0.0, gamma=0.0, blur=0.0, noise=0.0, erase=0.0, keep="last",
+)  # fmt: skip
+
+
+def test_what_only_the_teacher_knows_is_learnt(tmp_path: Path) -> None:
+    """Bright is happy, dark is angry: the votes do not say so."""
+    loaded, half = pictures(), np.arange(0, 48, 2)
+    knows = teacher([0.0, 6.0, 3.0], LABELS)
+    head = knows.network.layers[-1]
+    head.set_weights([head.get_weights()[0] * 2, np.array([0.0, -6.0, 0.0], np.float32)])
+    config = replace(CONFIG, teacher_share=1.0, epochs=40)
+
+    def agreement(teachers: list[EarlierModel], folder: str) -> float:
+        fitted = fit(config, loaded, half, half + 1, tmp_path / folder, LABELS, teachers=teachers)
+        pixels = loaded.pixels[half + 1].astype(np.float32)
+        own = np.asarray(fitted.logits_model(pixels, training=False)).argmax(axis=1)
+        return float((own == np.asarray(knows.network(pixels)).argmax(axis=1)).mean())
+
+    assert agreement([knows], "taught") > 0.8
+    assert agreement([], "alone") < 0.8
+
+
+def test_validation_loss_counts_the_teacher_as_training_does(tmp_path: Path) -> None:
+    loaded, everything = pictures(16), np.arange(16)
+    knows = teacher([0.0, 6.0, 3.0], LABELS)
+    config = replace(CONFIG, epochs=1, teacher_share=0.25)
+    fitted = fit(config, loaded, everything, everything, tmp_path, LABELS, teachers=[knows])
+    pixels = loaded.pixels.astype(np.float32)
+    own = np.asarray(fitted.logits_model(pixels, training=False), np.float64)
+    log_own = own - np.log(np.exp(own).sum(axis=1, keepdims=True))
+    answers = np.stack([softmax(list(row)) for row in np.asarray(knows.network(pixels))])
+    votes = -(loaded.targets * log_own).sum(axis=1).mean()
+    taught = -(answers * log_own).sum(axis=1).mean()
+    assert fitted.history[0]["val_loss"] == pytest.approx(0.75 * votes + 0.25 * taught, rel=1e-4)
+    assert abs(votes - taught) > 0.01
+
+
+def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
+    source = build(CONFIG, 3)
+    source.get_layer("logits").set_weights(
+        [np.full_like(source.get_layer("logits").get_weights()[0], 0.5), np.array([1.0, 2.0, 3.0])]
+    )
+    initial = EarlierModel("first", None, source, ["sad", "happy", "angry"], 1.0, NONE)
+    network = build(CONFIG, 4)
+    fresh = network.get_layer("logits").get_weights()
+    take_weights(network, initial, ["Anger", "neutral", "happiness", "fear"])
+    for layer in network.layers:
+        if layer.name != "logits":
+            for own, given in zip(
+                layer.get_weights(), source.get_layer(layer.name).get_weights(), strict=True
+            ):
+                np.testing.assert_array_equal(own, given)
+    kernel, bias = network.get_layer("logits").get_weights()
+    np.testing.assert_array_equal(bias, [3.0, 0.0, 2.0, 0.0])
+    assert (kernel[:, [0, 2]] == 0.5).all()
+    np.testing.assert_array_equal(kernel[:, [1, 3]], fresh[0][:, [1, 3]])
+
+    tiny_steps = replace(CONFIG, epochs=1, learning_rate=1e-9, weight_decay=0.0)
+    loaded, half = pictures(), np.arange(0, 48, 2)
+    same = replace(initial, labels=LABELS)
+    fitted = fit(tiny_steps, loaded, half, half + 1, tmp_path, LABELS, initial=same)
+    np.testing.assert_allclose(
+        fitted.logits_model.get_layer("logits").get_weights()[1], [1.0, 2.0, 3.0], atol=1e-4
+    )
+
+
+def test_another_body_is_refused() -> None:
+    initial = EarlierModel("first", None, build(replace(CONFIG, width=0.5), 3), LABELS, 1.0, NONE)
+    with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
+        take_weights(build(CONFIG, 3), initial, LABELS)
+    other = EarlierModel("net", None, brightness_net([1.0, 2.0, 3.0]), LABELS, 1.0, NONE)
+    with pytest.raises(UsageError, match="net: its layer stage1_in_conv is another"):
+        take_weights(build(CONFIG, 3), other, LABELS)
+
+
+def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
+    model = replace(teacher([1.0], ["happy"]), seen=np.array([3, 5, 8], np.uint64))
+    for known in (Earlier(model, []), Earlier(None, [model])):
+        known.check_unseen(np.array([1, 2, 4], np.uint64))
+        with pytest.raises(UsageError, match="teacher was trained on 2 of the pictures that are"):
+            known.check_unseen(np.array([5, 3, 1], np.uint64))
+
+
+def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
+    with_softmax(brightness_net([1.0, 2.0, 3.0])).save(tmp_path / "model.keras")
+    np.savez(tmp_path / "trained_on.npz", hashes=np.array([7, 8, 9], np.uint64), train=2)
+    checksum = sha256(tmp_path / "model.keras")
+    tiny.make_card(name="m", input=InputSpec(16, 16, 1), keras_sha256=checksum).write(tmp_path)
+    model = open_earlier(str(tmp_path), (16, 16, 1))
+    assert (model.labels, model.seen.tolist()) == (["angry", "happy", "sad"], [7, 8])
+    with pytest.raises(UsageError, match="its input is 16 x 16 x 1, that of the network to be"):
+        open_earlier(str(tmp_path), (48, 48, 1))
+
+
+def test_the_card_names_earlier_models_by_checksum_not_by_path() -> None:
+    model = teacher([1.0], ["happy"])
+    assert Earlier(model, [model]).record() == {
+        "initial": "teacher " + "0" * 64, "teachers": ["teacher " + "0" * 64],
+    }  # fmt: skip
+    assert Earlier(None, []).record() == {"initial": None, "teachers": None}
+
+
+def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path) -> None:
+    loaded = pictures()
+    targets = np.eye(3, dtype=np.float32)[np.array([0] * 32 + [1] * 12 + [2] * 4)]
+    loaded = replace(loaded, targets=targets)
+    everything = np.arange(48)
+    config = replace(CONFIG, epochs=1, balance=0.5)
+    asked = fit(config, loaded, everything, everything, tmp_path, LABELS)
+    uniform = fit(
+        replace(config, prior="uniform"), loaded, everything, everything, tmp_path, LABELS,
+        resume=True,
+    )  # fmt: skip
+    pixels = loaded.pixels.astype(np.float32)
+    moved = np.asarray(uniform.logits_model(pixels)) - np.asarray(asked.logits_model(pixels))
+    # Half balanced: what is left of 32 : 12 : 4 is its square root.
+    expected = -np.log(np.sqrt([32, 12, 4]))
+    np.testing.assert_allclose(moved, np.tile(expected - expected.mean(), (48, 1)), atol=1e-4)
+    assert asked.history == uniform.history
