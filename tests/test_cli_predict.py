@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typer.testing import CliRunner, Result
 
 from edge_emotion.cli import app
 from tests.generated import draw_face
+
+
+MAIN = "from edge_emotion.cli import main; main()"
 
 
 def run(*arguments: str | Path, stdin: str | None = None) -> Result:
@@ -159,9 +163,21 @@ def test_a_missing_extra_is_the_pip_command(
     assert "pip install 'edge-emotion[litert]'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "words", [["inspect", "edge-cnn"], ["--version"], ["--help"]], ids=" ".join
+)
+def test_a_closed_stdout_is_an_output_that_cannot_be_written(words: list[str]) -> None:
+    command = shlex.join([sys.executable, "-c", MAIN, *words])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 5
+    assert done.stderr == "edge-emotion: cannot write the output: Bad file descriptor\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full: a full disk is not tried")
 def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path) -> None:
-    command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
+    command = [sys.executable, "-c", MAIN, "predict",
                "--model", str(model_folder), "--faces", "off", str(pictures)]  # fmt: skip
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -172,7 +188,7 @@ def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path
 
 
 def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from edge_emotion.cli import main; main()", "predict",
+    command = [sys.executable, "-c", MAIN, "predict",
                "--model", str(model_folder), "--faces", "off", "-"]  # fmt: skip
     with subprocess.Popen(
         command,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -46,10 +45,15 @@ class _Group(TyperGroup):
             complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
             raise typer.Exit(EdgeEmotionError.exit_code) from None
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
-                complain(f"cannot write the output: {error.strerror or error}")
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered cannot be written
-            raise typer.Exit(OutputError.exit_code) from None
+            raise typer.Exit(_unwritable(error)) from None
+
+
+def _unwritable(error: OSError) -> int:
+    """Say that stdout takes no more, and let what is buffered for it go."""
+    if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
+        complain(f"cannot write the output: {error.strerror or error}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return OutputError.exit_code
 
 
 app = typer.Typer(
@@ -97,23 +101,33 @@ app.command("doctor")(doctor.doctor)
 
 
 def _open_closed_streams() -> None:
-    """Let what the caller closed (``>&-``) lead to nowhere, and not into the next opened file."""
+    """Take the places of streams that the caller closed (``>&-``).
+
+    Else the next file that is opened would be one of them. Writing to a closed stdout stays an
+    error: results that nobody can get are not "done".
+    """
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(fd)
         except OSError:
-            nowhere = os.open(os.devnull, os.O_RDWR)
+            nowhere = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
             if nowhere != fd:
                 os.dup2(nowhere, fd)
                 os.close(nowhere)
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w" if fd else "r"))  # noqa: SIM115
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(fd, mode, closefd=False))
 
 
 def main() -> None:
     """Entry point of ``edge-emotion``."""
     _open_closed_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # of --help and --version
     except KeyboardInterrupt:  # before a command began
         raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        raise SystemExit(_unwritable(error)) from None
