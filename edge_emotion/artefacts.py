@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CARD_NAME,
+    FAILURES_NAME,
     KERAS_NAME,
     RECIPES,
     TRAINED_ON_NAME,
@@ -204,7 +205,7 @@ def remove_exports(folder: Path) -> None:
         path = folder / file
         path.unlink(missing_ok=True)
         path.with_name(f"{path.stem}.rejected{path.suffix}").unlink(missing_ok=True)
-    for name in (CALIBRATION_NAME, TRAINED_ON_NAME):
+    for name in (CALIBRATION_NAME, TRAINED_ON_NAME, FAILURES_NAME):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -23,6 +23,8 @@ CARD_NAME = "card.json"
 KERAS_NAME = "model.keras"
 CALIBRATION_NAME = "calibration.npz"
 TRAINED_ON_NAME = "trained_on.npz"
+#: By whoever looked at the pictures that the model gets wrong; part of the folder's README.
+FAILURES_NAME = "failure_cases.md"
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"

@@ -1,13 +1,23 @@
-"""``README.md`` of a model folder, made from its card: nothing in it is typed by hand."""
+"""``README.md`` of a model folder, made from its card; only failure cases are written by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from edge_emotion.card import CARD_NAME, Agreement, Evaluation, ExportRecord, FaceCrop, ModelCard
+from edge_emotion.card import (
+    CARD_NAME,
+    FAILURES_NAME,
+    Agreement,
+    Evaluation,
+    ExportRecord,
+    FaceCrop,
+    ModelCard,
+)
 from edge_emotion.files import write_bytes
 
 README_NAME = "README.md"
+#: How many kinds of error a card names for each data set.
+ERRORS = 3
 #: Between these stand the tables of a benchmark; edge_emotion.benchmarks.markdown writes them.
 BENCH_START = "<!-- bench:start -->"
 BENCH_END = "<!-- bench:end -->"
@@ -19,19 +29,25 @@ def write_readme(folder: Path, card: ModelCard) -> None:
     A page with a place for a benchmark keeps it, empty: what was measured is of another export.
     """
     path = folder / README_NAME
-    page = model_readme(card)
+    failures = folder / FAILURES_NAME
+    page = model_readme(card, failures.read_text("utf-8") if failures.exists() else None)
     if path.exists() and BENCH_START in path.read_text("utf-8"):
         page += f"\n## Benchmark\n\n{BENCH_START}\n{BENCH_END}\n"
     write_bytes(path, page.encode())
 
 
-def model_readme(card: ModelCard) -> str:
-    """The card as Markdown, without a benchmark."""
+def model_readme(card: ModelCard, failures: str | None = None) -> str:
+    """The card as Markdown, without a benchmark.
+
+    Args:
+        card: the model's.
+        failures: Markdown on what it gets wrong, from `FAILURES_NAME`; None if nobody has looked.
+    """
     training, data, spec = card.training, card.data, card.input
     colour = "grey" if spec.channels == 1 else "RGB"
     parts = [
         f"# {card.name}",
-        f"Made from `{CARD_NAME}`; do not edit.",
+        f"Made from `{CARD_NAME}`{f' and `{FAILURES_NAME}`' if failures else ''}; do not edit.",
         f"Reads {', '.join(card.labels)} from a picture of one face. Input: uint8 NHWC, "
         f"{spec.height} x {spec.width}, {colour}, {spec.resize} resize. Output: logits. "
         f"{training.parameters:,} parameters, {training.multiply_adds / 1e6:.1f} M multiply-adds.",
@@ -54,6 +70,8 @@ def model_readme(card: ModelCard) -> str:
     if data.grouped:
         parts.append(_counts("Kept on one side of the split", data.grouped))
     parts += ["## Accuracy of the float model", *map(_evaluation, card.evaluations)]
+    if failures:
+        parts += ["## Failure cases", failures.strip()]
     confidence = card.confidence
     parts += [
         "## When it is unsure",
@@ -111,7 +129,27 @@ def _evaluation(e: Evaluation) -> str:
         [label, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}", str(m.support)]
         for label, m in e.per_label.items()
     ]
-    return head + "\n\n" + _table(["label", "precision", "recall", "F1", "pictures"], rows)
+    table = _table(["label", "precision", "recall", "F1", "pictures"], rows)
+    return "\n\n".join([head, table, *_errors(e)])
+
+
+def _errors(e: Evaluation) -> list[str]:
+    """The commonest confusions, in words."""
+    labels = list(e.per_label)
+    found = sorted(
+        (
+            (count, true, answer)
+            for true, row in zip(labels, e.confusion, strict=True)
+            for answer, count in zip(labels, row, strict=True)
+            if true != answer and count
+        ),
+        key=lambda error: -error[0],
+    )
+    if not found:
+        return []
+    wrong = sum(count for count, _, _ in found)
+    words = "; ".join(f"{count} {true} read as {answer}" for count, true, answer in found[:ERRORS])
+    return [f"{wrong} errors, most of them: {words}."]
 
 
 def _exports(exports: list[ExportRecord]) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_emotion.artefacts import remove_exports, verify
 from edge_emotion.card import (
     CALIBRATION_NAME,
+    FAILURES_NAME,
     KERAS_NAME,
     RECIPES,
     TRAINED_ON_NAME,
@@ -152,7 +153,7 @@ def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:
         exports = ModelCard.read(out).exports
     else:
         remove_exports(out)
-    for name in (KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME):
+    for name in (KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, FAILURES_NAME):
         if (folder / name).exists():
             with replacing(out / name) as temporary:
                 shutil.copyfile(folder / name, temporary)

@@ -18,7 +18,6 @@ from typer.testing import CliRunner, Result
 from edge_emotion.cli import app
 from tests.generated import draw_face
 
-
 MAIN = "from edge_emotion.cli import main; main()"
 
 
