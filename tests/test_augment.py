@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="needs the extra train")
 
 from edge_emotion.training import augment
-from edge_emotion.training.augment import RandomQuality, RandomView, augmentation
+from edge_emotion.training.augment import RandomQuality, RandomView, degradation
 from edge_emotion.training.config import TrainConfig
 
 # TensorFlow uses what NumPy and it itself deprecate.
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SIDE, WIDE = 48, 72
 STILL = {
     "flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "brightness": 0.0,
-    "contrast": 0.0, "gamma": 0.0, "blur": 0.0, "noise": 0.0, "erase": 0.0,
+    "contrast": 0.0, "gamma": 0.0, "blur": 0.0, "dark": 0.0, "noise": 0.0, "erase": 0.0,
 }  # fmt: skip
 
 
@@ -200,22 +200,38 @@ def test_blur_reaches_the_share_of_the_pictures_that_was_asked_for():
     assert peaks.min() >= 255 * (6 / 16) ** 2 - 0.1
 
 
+def test_half_of_the_pictures_lose_light_down_to_what_was_asked_for():
+    """Evenly in stops: 1 - 0.75 is two of them, so half of the darker ones lose more than one."""
+    grey = np.full((2000, 2, 2, 1), 200, np.float32)
+    seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"dark": 0.75})))(grey, training=True))
+    left = seen.mean(axis=(1, 2, 3)) / 200
+    assert (left > 0.999).mean() == pytest.approx(0.5, abs=0.05)
+    assert (left.min(), left.max()) == pytest.approx((0.25, 1.0), abs=0.01)
+    assert np.median(left[left < 0.999]) == pytest.approx(0.5, abs=0.04)
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({}, ["view"]),
-        ({"noise": 0.1}, ["view", "quality"]),
-        ({"brightness": 0.1, "erase": 0.1}, ["view", "random_brightness", "random_erasing"]),
+        ({"noise": 0.1}, ["quality"]),
+        ({"dark": 0.1}, ["quality"]),
+        ({"brightness": 0.1, "erase": 0.1}, ["random_brightness", "random_erasing"]),
     ],
 )
 def test_what_has_no_strength_costs_nothing(changes, names):
-    layers = augmentation(TrainConfig(**(STILL | changes)), SIDE, SIDE).layers
+    layers = degradation(TrainConfig(**(STILL | changes))).layers
     assert [layer.name.rstrip("_0123456789") for layer in layers] == names
 
 
+def test_without_any_strength_the_view_is_seen_as_it_is(pictures):
+    assert degradation(TrainConfig(**STILL))(pictures) is pictures
+
+
 def test_the_network_is_fed_its_own_size_from_surroundings():
-    layer = augmentation(TrainConfig(), SIDE, SIDE)
+    look, degrade = RandomView(TrainConfig(), SIDE, SIDE), degradation(TrainConfig())
     batch = np.random.default_rng(1).uniform(0, 255, (3, WIDE, WIDE, 1)).astype(np.float32)
-    assert layer(batch, training=True).shape == (3, SIDE, SIDE, 1)
-    assert np.array_equal(np.asarray(layer(batch, training=False)), middle(batch))
-    assert math.isfinite(float(np.asarray(layer(batch, training=True)).mean()))
+    still = degrade(look(batch, training=False), training=False)
+    assert np.array_equal(np.asarray(still), middle(batch))
+    seen = np.asarray(degrade(look(batch, training=True), training=True))
+    assert seen.shape == (3, SIDE, SIDE, 1)
+    assert math.isfinite(float(seen.mean()))

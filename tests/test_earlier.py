@@ -136,6 +136,19 @@ def test_validation_loss_counts_the_teacher_as_training_does(tmp_path: Path) -> 
     assert abs(votes - taught) > 0.01
 
 
+def test_the_teacher_is_shown_the_view_before_it_is_degraded(tmp_path: Path) -> None:
+    """The network sees next to nothing in the dark; what it learns there is the lit answer."""
+    loaded, everything = pictures(16), np.arange(16)
+    loaded = replace(loaded, pixels=np.full_like(loaded.pixels, 255))
+    knows = teacher([0.0, 6.0, 3.0], LABELS)
+    config = replace(CONFIG, epochs=30, dark=0.99, teacher_share=1.0, learning_rate=0.01)
+    fitted = fit(config, loaded, everything, everything, tmp_path, LABELS, teachers=[knows])
+    dim = np.full((1, 16, 16, 1), 25.0, np.float32)
+    answer = softmax(list(np.asarray(fitted.logits_model(dim, training=False))[0]))
+    # By its own teacher's eyes the dim picture would be 0.26, 0.40, 0.34.
+    assert answer[1] > 0.6
+
+
 def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
     source = build(CONFIG, 3)
     source.get_layer("logits").set_weights(

@@ -133,6 +133,9 @@ def train(
     contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 +- this.")] = None,
     gamma: Annotated[float | None, typer.Option(help="Augment: exponent 1 + this.")] = None,
     blur: Annotated[float | None, typer.Option(help="Augment: share that is blurred.")] = None,
+    dark: Annotated[
+        float | None, typer.Option(help="Augment: share of the light missing at most.")
+    ] = None,
     noise: Annotated[
         float | None, typer.Option(help="Augment: highest deviation, share of the range.")
     ] = None,

@@ -8,6 +8,7 @@ of surroundings can look beyond the face, where Keras's layers mirror what they 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class RandomView(layers.Layer):  # type: ignore[misc]
 
 
 class RandomQuality(layers.Layer):  # type: ignore[misc]
-    """Gamma, blur and noise, each of random strength. float32 pixels 0..255 in and out."""
+    """Gamma, blur, dark and noise, each of random strength. float32 pixels 0..255 in and out."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(name="quality")
@@ -101,30 +102,28 @@ class RandomQuality(layers.Layer):  # type: ignore[misc]
             blurred = ops.depthwise_conv(images, kernel, padding="same")
             share = ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
             images = images + share * (blurred - images)
+        if config.dark:
+            reach = -math.log(1 - config.dark) * ops.maximum(uniform(-1.0, 1.0), 0.0)
+            images = images * ops.exp(-reach)
         if config.noise:
             strength = 255 * config.noise * ops.maximum(uniform(-1.0, 1.0), 0.0)
             images = images + strength * keras.random.normal(ops.shape(images), seed=self.seeds)
         return ops.clip(images, 0.0, 255.0)
 
 
-def augmentation(config: TrainConfig, height: int, width: int) -> keras.Sequential:
-    """The augmenting layers, active in training only.
-
-    Args:
-        config: how much of each.
-        height: of the result, pixels.
-        width: of the result, pixels.
+def degradation(config: TrainConfig) -> Callable[[Any], Any]:
+    """Layers that make a view harder to read without moving anything, active in training only.
 
     Returns:
-        float32 pixels 0..255 (N, H, W, C) in, (N, height, width, C) out.
+        float32 pixels 0..255 (N, H, W, C) in and out.
     """
-    steps: list[Any] = [RandomView(config, height, width)]
+    steps: list[Any] = []
     if config.brightness:
         steps.append(layers.RandomBrightness(config.brightness))
     if config.contrast:
         steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
-    if config.gamma or config.blur or config.noise:
+    if config.gamma or config.blur or config.dark or config.noise:
         steps.append(RandomQuality(config))
     if config.erase:
         steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
-    return keras.Sequential(steps, name="augmentation")
+    return keras.Sequential(steps, name="degradation") if steps else lambda view: view

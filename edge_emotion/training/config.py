@@ -60,6 +60,7 @@ class TrainConfig:
     contrast: float = 0.3  # factor 1 +- contrast
     gamma: float = 0.2  # exponent 1 + gamma, either way
     blur: float = 0.2  # share of the pictures that are blurred, up to a binomial 5 x 5
+    dark: float = 0.0  # share of the light that is missing at most; half keep all
     noise: float = 0.02  # highest standard deviation, share of the range; half get none
     erase: float = 0.2  # probability that a rectangle is blotted out
 
@@ -88,6 +89,7 @@ class TrainConfig:
             "contrast": 0 <= self.contrast <= 1,
             "gamma": 0 <= self.gamma <= 4,
             "blur": 0 <= self.blur <= 1,
+            "dark": 0 <= self.dark < 1,
             "noise": 0 <= self.noise <= 1,
             "erase": 0 <= self.erase <= 1,
         }

@@ -1,10 +1,11 @@
 """What a training takes over from models that were trained before: their weights to begin with, or
 their answers to learn from.
 
-Teachers answer for the very view that the network sees, after augmentation, and the network learns
-their answers beside the labels: Hinton et al., "Distilling the Knowledge in a Neural Network",
-arXiv 1503.02531, view by view as in Beyer et al., "Knowledge distillation: a good teacher is
-patient and consistent", CVPR 2022.
+The network learns its teachers' answers beside the labels: Hinton et al., "Distilling the Knowledge
+in a Neural Network", arXiv 1503.02531. They answer for the very view that the network is shown, as
+in Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022, but
+before it is blurred, darkened or covered for the network alone, as in Xie et al., "Self-training
+with Noisy Student", CVPR 2020.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageE
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import get_architecture
-from edge_emotion.training.augment import augmentation
+from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
 from edge_emotion.training.loading import LoadedPictures
@@ -294,8 +294,8 @@ def _training_model(
     image = keras.Input(source, name="augmented")
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
-    view = augmentation(config, height, width)(image)
-    logits = body(view)
+    view = RandomView(config, height, width)(image)
+    logits = body(degradation(config)(view))
     model = keras.Model(image, logits if teaching is None else teaching(logits, view))
     model.compile(
         _optimizer(config, math.ceil(pictures / config.batch_size)),
