@@ -26,7 +26,12 @@ ROUNDS, RUNS = 60, 30
 #: slash: 5 x 5), "r" a residual unit of one convolution, "rr" of two, "p" a max-pooling of 2.
 CANDIDATES = {
     "first edge-cnn": "c16 r p c32 r p c64 r p r",
-    "edge-cnn": "c32/2 r p c64 r p r",
+    "second edge-cnn": "c32/2 r p c64 r p r",
+    "edge-cnn": "c32/2 r p c64 r p c96 r",
+    "wider at the end": "c32/2 r p c64 r p c128 r",
+    "longer at the end": "c32/2 r p c64 r p r r r",
+    "longer before": "c32/2 r p c64 r r p c96 r",
+    "5 x 5 stem": "c32k5/2 r p c64 r p c96 r",
     "strided, 5 x 5": "c24k5/2 r c48/2 r r c64/2 r",
     "full-size stem": "c16 c32/2 r c64/2 r c64/2 r",
     "deeper": "c32k5/2 r r c64/2 r r c64/2 r",
@@ -46,7 +51,7 @@ def build(stages: str) -> Any:
         return layers.ReLU()(x) if relu else x
 
     image = keras.Input((SIDE, SIDE, 1))
-    x = layers.Rescaling(1 / 127.5, offset=-1)(image)
+    x = layers.Rescaling(1 / 127.5)(image)
     for stage in stages.split():
         filters = x.shape[-1]
         if stage == "p":
