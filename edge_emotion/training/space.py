@@ -78,6 +78,8 @@ def make_space(
 
 
 def _check(base: TrainConfig, name: str, values: Sequence[float] | None) -> None:
+    if values is not None and not values:
+        raise UsageError(f"--{name}s: name one or more")
     for value in values or ():
         try:
             replace(base, **{name: value})
