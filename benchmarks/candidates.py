@@ -8,19 +8,17 @@ Weights are random; rounds are interleaved in one process, one thread. Extra: ex
 
 from __future__ import annotations
 
+import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from edge_emotion.quiet import quiet
 
 SIDE, LABELS = 48, 8
-ROUNDS, RUNS = 60, 30
 
 #: Name -> stages: "c32/2" is a 3 x 3 convolution to 32 channels with stride 2 ("k5" before the
 #: slash: 5 x 5), "r" a residual unit of one convolution, "rr" of two, "p" a max-pooling of 2.
@@ -70,45 +68,25 @@ def build(stages: str) -> Any:
 def main() -> None:
     """Convert all, time all, print a table."""
     with quiet():
-        import tensorflow as tf
-        from ai_edge_litert.interpreter import Interpreter
-
         from edge_emotion.training.architectures import multiply_adds
 
-        random = np.random.default_rng(0)
-        rows: list[tuple[str, float, int, int]] = []
-        runs: list[Callable[[], None]] = []
-        for name, stages in CANDIDATES.items():
-            model = build(stages)
-            converter = tf.lite.TFLiteConverter.from_keras_model(model)
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: (
-                [random.uniform(0, 255, (1, SIDE, SIDE, 1)).astype(np.float32)] for _ in range(8)
-            )
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
-            data = converter.convert()
-            interpreter = Interpreter(model_content=data, num_threads=1)
-            interpreter.allocate_tensors()
-            runs.append(interpreter.invoke)
-            rows.append((name, multiply_adds(model) / 1e6, model.count_params(), len(data)))
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(ROUNDS):
-        for invoke, own in zip(runs, times, strict=True):
-            invoke()
-            start = time.perf_counter()
-            for _ in range(RUNS):
-                invoke()
-            own.append((time.perf_counter() - start) / RUNS * 1e3)
-    first = np.median(times[0])
+        from .beside import Export, interleaved_ms, ratio
+
+    rows: list[tuple[str, float, int, int]] = []
+    runs: list[Callable[[], object]] = []
+    for name, stages in CANDIDATES.items():
+        model = build(stages)
+        export = Export(model, "tflite-int8")
+        runs.append(export.run)
+        rows.append((name, multiply_adds(model) / 1e6, model.count_params(), export.bytes))
+    times = interleaved_ms(runs)
     table = Table()
     for column in ("body", "stages", "M multiply-adds", "parameters", "kB", "ms", "of the first"):
         table.add_column(column)
     for (name, millions, parameters, size), own in zip(rows, times, strict=True):
-        median = float(np.median(own))
         table.add_row(
             name, CANDIDATES[name], f"{millions:.1f}", f"{parameters / 1e3:.0f} k",
-            f"{size / 1e3:.0f}", f"{median:.3f}", f"{median / first:.2f}",
+            f"{size / 1e3:.0f}", f"{statistics.median(own):.3f}", f"{ratio(own, times[0]):.2f}",
         )  # fmt: skip
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
 

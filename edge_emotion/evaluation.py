@@ -48,6 +48,23 @@ def wilson(successes: int, samples: int) -> Interval:
     return float(interval.low), float(interval.high)
 
 
+def balanced_interval(evaluation: Evaluation) -> Interval:
+    """95 % interval of the balanced accuracy.
+
+    From Wilson's interval of each recall, put together as for any mean of independent shares: Zou,
+    Huang & Zhang, "A note on confidence interval estimation for a linear function of binomial
+    proportions", Computational Statistics & Data Analysis 2009.
+    """
+    below = above = 0.0
+    present = [(row[i], sum(row)) for i, row in enumerate(evaluation.confusion) if sum(row)]
+    for correct, samples in present:
+        low, high = wilson(correct, samples)
+        below += (correct / samples - low) ** 2
+        above += (high - correct / samples) ** 2
+    mean, labels = evaluation.balanced_accuracy, len(present)
+    return mean - math.sqrt(below) / labels, mean + math.sqrt(above) / labels
+
+
 def evaluate(
     logits: Logits,
     labels: Labels,

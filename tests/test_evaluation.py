@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from edge_emotion import MissingExtraError
 from edge_emotion.evaluation import (
+    balanced_interval,
     compare,
     evaluate,
     expected_calibration_error,
@@ -302,3 +304,47 @@ def test_temperature_softens_the_difference():
     one, other = logits_for([0]), logits_for([1])
     hot = compare(one, other, data="test", temperature=10.0)
     assert hot.kl_divergence < compare(one, other, data="test").kl_divergence / 5
+
+
+# balanced_interval
+
+
+def test_the_interval_of_one_label_is_wilsons():
+    one = score([0] * 18 + [1, 2], [0] * 20)  # no other label has a picture
+    assert balanced_interval(one) == pytest.approx(wilson(18, 20))
+
+
+def test_balanced_interval_by_hand():
+    """Recalls 8 of 10 and 27 of 30: Wilson gives 0.4902 to 0.9433 and 0.7438 to 0.9654."""
+    found = score([0] * 8 + [1] * 2 + [1] * 27 + [0] * 3, [0] * 10 + [1] * 30)
+    low, high = balanced_interval(found)
+    assert found.balanced_accuracy == pytest.approx(0.85)
+    assert low == pytest.approx(0.85 - math.hypot(0.8 - 0.4902, 0.9 - 0.7438) / 2, abs=1e-4)
+    assert high == pytest.approx(0.85 + math.hypot(0.9433 - 0.8, 0.9654 - 0.9) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("right", [0, 5])
+def test_balanced_interval_of_none_or_all_right_stays_within_shares(right):
+    labels = [0] * 5 + [1] * 5
+    found = score([0] * 5 + [1] * 5 if right else [1] * 5 + [0] * 5, labels)
+    low, high = balanced_interval(found)
+    assert 0 <= low <= found.balanced_accuracy <= high <= 1
+    assert high - low > 0.2
+
+
+def test_balanced_interval_holds_the_truth_19_times_in_20():
+    random = np.random.default_rng(0)
+    template = score([0, 1], [0, 1])
+    recalls, pictures = np.array([0.95, 0.8, 0.6]), np.array([200, 60, 25])
+    held = 0
+    for _ in range(400):
+        right = random.binomial(pictures, recalls)
+        confusion = np.diag(right).tolist()
+        for i in range(3):
+            confusion[i][(i + 1) % 3] = int(pictures[i] - right[i])
+        drawn = replace(
+            template, confusion=confusion, balanced_accuracy=float((right / pictures).mean())
+        )
+        low, high = balanced_interval(drawn)
+        held += low <= recalls.mean() <= high
+    assert 0.92 < held / 400 < 0.98

@@ -15,7 +15,7 @@ from tests import patches, tiny
 PACKAGE = Path(edge_emotion.__file__).parent
 HEAVY = (
     "tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "ai_edge_litert",
-    "imagehash", "pandas", "dlib",
+    "imagehash", "optuna", "pandas", "dlib",
 )  # fmt: skip
 
 HELP = """

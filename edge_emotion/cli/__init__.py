@@ -19,6 +19,7 @@ from edge_emotion.cli import (
     inspect,
     predict,
     train,
+    tune,
     watch,
 )
 from edge_emotion.cli.terminal import complain
@@ -94,6 +95,7 @@ app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.command("crop")(crop.crop)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("watch")(watch.watch)
 app.command("bundle")(bundle.bundle)
 app.command("inspect")(inspect.inspect)

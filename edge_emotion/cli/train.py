@@ -181,7 +181,7 @@ def train(
     )
     if licence:
         plan = replace(plan, licence=licence)
-    card = train_model(data, settings, plan, progress=progress, callbacks=_epoch_lines, log=note)
+    card = train_model(data, settings, plan, progress=progress, callbacks=epoch_lines, log=note)
     for e in card.evaluations:
         low, high = e.accuracy_interval
         line = (
@@ -208,7 +208,7 @@ def _command(data: list[Path]) -> str:
     return shlex.join(["edge-emotion", *words])
 
 
-def _epoch_lines(title: str) -> list[Any]:
+def epoch_lines(title: str) -> list[Any]:
     """One line an epoch on a terminal, nothing in a pipe (history.json has it all)."""
     if not sys.stderr.isatty():
         return []

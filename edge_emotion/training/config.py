@@ -143,15 +143,15 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
-    """Defaults of the architecture, then the TOML file, then the arguments that were given.
+def given_values(file: Path | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What the TOML file names, overruled by the arguments that were given.
 
     Args:
         file: TOML with the fields of `TrainConfig` at top level, or None.
         arguments: field -> value; None stands for "not given".
 
     Raises:
-        UsageError: an unknown field, or a value of the wrong type or range.
+        UsageError: an unknown field.
         InputError: the file cannot be read.
     """
     given: dict[str, Any] = {}
@@ -165,6 +165,21 @@ def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
     for name in given:
         if name not in known:
             raise UnknownNameError("hyper-parameter", name, known)
+    return given
+
+
+def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
+    """Defaults of the architecture, then the TOML file, then the arguments that were given.
+
+    Args:
+        file: see `given_values`.
+        arguments: see `given_values`.
+
+    Raises:
+        UsageError: an unknown field, or a value of the wrong type or range.
+        InputError: the file cannot be read.
+    """
+    given = given_values(file, arguments)
     architecture = given.get("architecture", TrainConfig.architecture)
     try:
         values = ARCHITECTURE_DEFAULTS.get(str(architecture), {}) | given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,20 +24,19 @@ from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.config import Plan, TrainConfig
-from edge_emotion.training.data import read_dataset
 from edge_emotion.training.earlier import Earlier, open_all
 from edge_emotion.training.fit import fit, input_spec, predict_logits
+from edge_emotion.training.gather import fingerprint, gather
 from edge_emotion.training.loading import (
     SPLITS,
     LoadedPictures,
     Splits,
     count_splits,
     keep_labels,
-    load_pictures,
 )
 from edge_emotion.training.outcome import draw, measure, write_model, write_pictures
-from edge_emotion.training.samples import Dataset, choose_labels, merge_datasets
-from edge_emotion.training.splits import duplicate_groups, fold_pictures, split_pictures
+from edge_emotion.training.samples import Dataset
+from edge_emotion.training.splits import fold_pictures, split_pictures
 
 CONFIG_NAME = "config.json"
 
@@ -95,21 +93,9 @@ def _train(
     callbacks: Callable[[str], list[Any]],
     log: Callable[[str], None],
 ) -> ModelCard:
-    wanted = None if config.learn_all else config.labels
-    dataset = merge_datasets(
-        [read_dataset(path, None if number else wanted) for number, path in enumerate(data)]
-    )
-    chosen = choose_labels(dataset.labels, config.labels)
-    outputs = [index for _, index in chosen]
-    loaded, unreadable = load_pictures(
-        dataset,
-        input_spec(config),
-        near=True,
-        cache=cache,
-        progress=progress(f"reading {dataset.name}"),
-        warn=log,
-    )
-    groups, alike = duplicate_groups(loaded, subject=config.subject)
+    gathered = gather(data, config, cache, progress=progress, log=log)
+    dataset, loaded, groups = gathered.dataset, gathered.loaded, gathered.groups
+    outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
     earlier = open_all(config, input_spec(config).shape)
     if not plan.validate_on_train:
@@ -125,8 +111,8 @@ def _train(
         split=words,
         seed=config.seed,
         splits=count_splits(dataset.labels, loaded, parts),
-        dropped=dict(dataset.dropped + unreadable + dropped),
-        grouped=dict(alike),
+        dropped=dict(dataset.dropped + gathered.unreadable + dropped),
+        grouped=dict(gathered.alike),
     )
     evaluations = []
     if plan.folds:
@@ -141,7 +127,7 @@ def _train(
     )  # fmt: skip
     seen = [loaded.hashes[parts[name]] for name in ("train", "valid")]
     if config.learn_all:
-        dataset = replace(dataset, labels=[name for name, _ in chosen])
+        dataset = replace(dataset, labels=[name for name, _ in gathered.chosen])
         fitted = replace(fitted, logits_model=keep_outputs(fitted.logits_model, outputs))
         loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
@@ -181,18 +167,12 @@ def _claim_run(
     labels and one of some.
     """
     config = replace(config, labels=labels, learn_all=False, prior="data")
-    digest = hashlib.sha256(loaded.hashes.tobytes())
-    for name in SPLITS:
-        digest.update(parts[name].tobytes() + b".")
-    settings = (
-        config.as_dict()
-        | earlier.record()
-        | {
-            "folds": plan.folds,
-            "validate_on_train": plan.validate_on_train,
-            "pictures": digest.hexdigest(),
-        }
-    )
+    settings = config.as_dict() | earlier.record()
+    settings |= {
+        "folds": plan.folds,
+        "validate_on_train": plan.validate_on_train,
+        "pictures": fingerprint(loaded, parts),
+    }
     data = json.dumps(settings, indent=1).encode()
     path = plan.run / CONFIG_NAME
     if path.exists() and path.read_bytes() != data:

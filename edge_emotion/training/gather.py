@@ -1,0 +1,98 @@
+"""What every training begins with: data sets read, merged, loaded, duplicates found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.data import read_dataset
+from edge_emotion.training.fit import input_spec
+from edge_emotion.training.loading import SPLITS, LoadedPictures, Splits, load_pictures
+from edge_emotion.training.samples import Dataset, choose_labels, merge_datasets
+from edge_emotion.training.splits import duplicate_groups
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Labelled pictures before they are divided."""
+
+    dataset: Dataset  # its labels are those that are learnt
+    chosen: list[tuple[str, int]]  # labels of the model, and the index of each into the dataset's
+    loaded: LoadedPictures
+    unreadable: Counter[str]  # reason -> pictures that were left out
+    groups: NDArray[np.int64]  # (N,), see `duplicate_groups`
+    alike: Counter[str]  # reason -> pictures that share a group
+
+
+def gather(
+    data: Sequence[Path],
+    config: TrainConfig,
+    cache: Path,
+    *,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
+    log: Callable[[str], None],
+) -> Gathered:
+    """Read one data set or more at the input size of `config`, with groups of duplicates.
+
+    Args:
+        data: see `edge_emotion.training.data.read_dataset`; the labels are those of the first.
+        config: labels, input, subjects.
+        cache: file for the pixels.
+        progress: title -> wrapper of a loop.
+        log: told in a line of each picture that cannot be read.
+
+    Raises:
+        DataError: the pictures cannot be read.
+        OutputError: no room for the cache.
+    """
+    wanted = None if config.learn_all else config.labels
+    dataset = merge_datasets(
+        [read_dataset(path, None if number else wanted) for number, path in enumerate(data)]
+    )
+    chosen = choose_labels(dataset.labels, config.labels)
+    loaded, unreadable = load_pictures(
+        dataset,
+        input_spec(config),
+        near=True,
+        cache=cache,
+        progress=progress(f"reading {dataset.name}"),
+        warn=log,
+    )
+    groups, alike = duplicate_groups(loaded, subject=config.subject)
+    return Gathered(dataset, chosen, loaded, unreadable, groups, alike)
+
+
+def fingerprint(loaded: LoadedPictures, parts: Splits) -> str:
+    """A checksum of pictures and their division; the input size has no part in it."""
+    digest = hashlib.sha256(loaded.hashes.tobytes())
+    for name in SPLITS:
+        digest.update(parts[name].tobytes() + b".")
+    return digest.hexdigest()
+
+
+def thin(
+    indices: NDArray[np.int64], labels: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.int64]:
+    """A share of each label's pictures, one at least, drawn by the seed alone.
+
+    Args:
+        indices: to draw from.
+        labels: (N,) of all pictures.
+        fraction: above 0, at most 1.
+        seed: of the draw.
+    """
+    if fraction == 1:
+        return indices
+    draw = np.random.default_rng(seed)
+    kept = [
+        draw.permutation(own)[: max(1, round(fraction * len(own)))]
+        for own in (indices[labels[indices] == label] for label in np.unique(labels[indices]))
+    ]
+    return np.sort(np.concatenate(kept))

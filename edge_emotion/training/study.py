@@ -1,0 +1,245 @@
+"""A search that outlives its process: Optuna's study in a journal file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge_emotion.errors import InputError, MissingExtraError, OutputError, UsageError
+from edge_emotion.files import write_bytes
+from edge_emotion.training.space import Space
+from edge_emotion.training.trials import Trial
+
+try:
+    import optuna
+    from optuna.distributions import distribution_to_json
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+except ImportError as error:
+    raise MissingExtraError("searching hyper-parameters", "tune") from error
+
+STUDY_NAME = "study.json"
+JOURNAL_NAME = "journal.log"
+#: Random trials before the sampler has something to go by.
+RANDOM_TRIALS = 10
+
+_RECORD = "trial"  # key of a `Trial` among the attributes that Optuna keeps
+_STATES = {
+    "trained": TrialState.COMPLETE,
+    "too slow": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
+    "repeated": TrialState.FAIL,  # neither good nor bad: the sampler passes over these
+    "interrupted": TrialState.FAIL,
+}
+
+
+def check_place(folder: Path, resume: bool) -> None:
+    """See that a search may begin in a folder, before anything is read.
+
+    Raises:
+        UsageError: an earlier search is there, and `resume` is not given.
+    """
+    if (folder / STUDY_NAME).exists() and not resume:
+        raise UsageError(
+            f"{folder} holds an earlier search: pass --resume to go on, or name another --out"
+        )
+
+
+def claim(folder: Path, identity: dict[str, Any]) -> None:
+    """A folder belongs to one search: settings, space, pictures, machine.
+
+    Args:
+        folder: of the search.
+        identity: plain values.
+
+    Raises:
+        UsageError: it holds another search.
+        InputError: what it holds is damaged.
+    """
+    path = folder / STUDY_NAME
+    data = json.dumps(identity, indent=1).encode()
+    own = json.loads(data)
+    if path.exists():
+        try:
+            old = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: damaged: name another --out") from error
+        if other := [key for key in own | old if own.get(key) != old.get(key)]:
+            raise UsageError(
+                f"{folder} holds another search: it differs in {', '.join(other)} ({STUDY_NAME}): "
+                "name another --out"
+            )
+    write_bytes(path, data)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from searching in a folder; if this one is killed, it is free again.
+
+    Raises:
+        OutputError: another process searches there, or the journal cannot be written.
+    """
+    path = folder / JOURNAL_NAME
+    with _writing(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with _writing(path):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            data = path.read_bytes()
+            if not data.endswith(b"\n"):  # a kill or a full disk left half a line
+                os.ftruncate(fd, data.rfind(b"\n") + 1)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{path} is being written by another edge-emotion tune: name another --out, or end "
+            "that one"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; free space and go on with --resume, "
+            "or name another --out"
+        ) from error
+
+
+class _HeldLock:
+    """Nothing to do: see `hold`."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class Study:
+    """Asks for settings, and remembers what became of them.
+
+    What is suggested follows from the seed, the number of finished trials and their results, so a
+    resumed search goes on as an unbroken one.
+    """
+
+    def __init__(self, folder: Path, space: Space, first: dict[str, Any], seed: int) -> None:
+        """Open the journal, or begin one.
+
+        Args:
+            folder: of the search; see `claim` and `hold`.
+            space: what is searched.
+            first: settings of the first trial.
+            seed: of the suggestions.
+
+        Raises:
+            OutputError: the journal cannot be written.
+            InputError: the journal is damaged.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space, self._seed = space, seed
+        self._path = folder / JOURNAL_NAME
+        with _writing(self._path):
+            self._study = self._load()
+            self._recover(first)
+
+    def trials(self) -> list[Trial]:
+        """Every trial that is over, in order."""
+        return [
+            _record(trial)
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state.is_finished()
+        ]
+
+    def front(self) -> list[Trial]:
+        """The trained trials that no other is better than in both respects, fastest first."""
+        best = {trial.number for trial in self._study.best_trials}
+        found = [trial for trial in self.trials() if trial.number in best]
+        return sorted(found, key=lambda trial: trial.cost.latency if trial.cost else 0.0)
+
+    def ask(self) -> tuple[int, dict[str, Any]]:
+        """The next trial: its number and settings."""
+        done = sum(trial.outcome != "interrupted" for trial in self.trials())
+        # A sampler for each trial: one that lives on would begin anew with every process.
+        seed = int(np.random.SeedSequence([self._seed, done]).generate_state(1)[0])
+        self._study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed
+        )
+        with _writing(self._path):
+            self._asked = self._study.ask(fixed_distributions=self._space)
+        return self._asked.number, dict(self._asked.params)
+
+    def tell(self, trial: Trial, violation: float = 0.0) -> None:
+        """What became of the trial that was asked for last.
+
+        Args:
+            trial: with the number that was given.
+            violation: above 0, how far it is outside of what is allowed.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        with _writing(self._path):
+            if violation > 0:
+                self._asked.set_constraint("allowed", violation)
+            self._asked.set_user_attr(_RECORD, msgspec.to_builtins(trial))
+            values = None
+            if trial.outcome == "trained":
+                assert trial.score is not None
+                assert trial.cost is not None
+                values = [trial.score.balanced_accuracy, trial.cost.latency]
+            self._study.tell(self._asked, values, state=_STATES[trial.outcome])
+
+    def _load(self) -> optuna.Study:
+        try:
+            storage = JournalStorage(JournalFileBackend(str(self._path), _HeldLock()))
+            study = optuna.create_study(
+                storage=storage,
+                study_name="edge-emotion",
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
+            for trial in study.get_trials(deepcopy=False):
+                _record(trial)
+        except OSError:
+            raise
+        except Exception as error:  # Optuna raises whatever the damaged part raised
+            raise InputError(f"{self._path}: damaged: name another --out") from error
+        return study
+
+    def _recover(self, first: dict[str, Any]) -> None:
+        """The first trial of a new search; of an interrupted one the trial that was under way."""
+        trials = self._study.get_trials(deepcopy=False)
+        if not trials:
+            self._study.enqueue_trial(first)
+        for trial in trials:
+            if trial.state == TrialState.RUNNING:
+                if self._space.keys() == trial.params.keys():
+                    self._study.enqueue_trial(trial.params)
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _record(trial: optuna.trial.FrozenTrial) -> Trial:
+    """What `Study.tell` was told; a trial of which it was not told all was interrupted."""
+    if _RECORD in trial.user_attrs:
+        record = msgspec.convert(trial.user_attrs[_RECORD], Trial)
+        if _STATES[record.outcome] == trial.state:
+            return record
+    return Trial(trial.number, "interrupted", dict(trial.params))
+
+
+def plain(space: Space) -> dict[str, Any]:
+    """A space in plain values."""
+    return {name: json.loads(distribution_to_json(d)) for name, d in space.items()}
