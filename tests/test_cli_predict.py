@@ -162,6 +162,20 @@ def test_a_missing_extra_is_the_pip_command(
     assert "pip install 'edge-emotion[litert]'" in result.stderr
 
 
+def test_annotated_copies_in_the_folder_that_is_read_are_not_read_again(
+    model_folder: Path, pictures: Path
+) -> None:
+    for _ in range(2):
+        result = predict(model_folder, "--annotate", pictures, pictures)
+        assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
+            str(pictures / "a.png"), str(pictures / "inner" / "b.jpg"),
+        ]  # fmt: skip
+    copies = sorted(p.name for p in pictures.glob("*.jpg"))
+    assert copies == ["a-annotated.jpg", "b-annotated.jpg"]
+    # Without the option they are pictures as any other.
+    assert len(predict(model_folder, pictures).stdout.splitlines()) == 4
+
+
 @pytest.mark.parametrize(
     "words", [["inspect", "edge-cnn"], ["--version"], ["--help"]], ids=" ".join
 )

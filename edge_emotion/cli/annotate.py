@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ SMALLEST, LARGEST = 480, 1600  # longest side of a copy, pixels
 
 
 LONGEST_STEM = 200  # bytes
+COPY = re.compile(r".*-annotated(-\d+)?\.jpg", re.DOTALL)
+
+
+def is_copy(path: Path, folder: Path) -> bool:
+    """Whether a picture is by its name an annotated copy, in the folder of copies."""
+    return COPY.fullmatch(path.name) is not None and path.parent.resolve() == folder.resolve()
 
 
 class Annotator:

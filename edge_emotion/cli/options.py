@@ -18,6 +18,14 @@ class Faces(StrEnum):
     OFF = "off"
 
 
+ModelOption = Annotated[
+    str, typer.Option(help="Shipped model's name, model folder, or model file.")
+]
+RuntimeOption = Annotated[
+    str | None,
+    typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
+]
+ThreadsOption = Annotated[int, typer.Option(help="Of the engine.")]
 FacesOption = Annotated[
     Faces,
     typer.Option(

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_emotion.cli.options import DetectorOption, Faces, FacesOption, MaxFacesOption
+from edge_emotion.cli.options import (
+    DetectorOption,
+    Faces,
+    FacesOption,
+    MaxFacesOption,
+    ModelOption,
+    RuntimeOption,
+    ThreadsOption,
+)
 from edge_emotion.cli.terminal import complain, note, progress
 from edge_emotion.errors import InputError, PictureError, UsageError
 
@@ -26,14 +34,9 @@ def predict(
         list[str],
         typer.Argument(help="Pictures, folders of them, globs; '-' reads paths from stdin."),
     ],
-    model: Annotated[
-        str, typer.Option(help="Shipped model's name, model folder, or model file.")
-    ] = "edge-cnn",
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
-    ] = None,
-    threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
+    model: ModelOption = "edge-cnn",
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = 1,
     faces: FacesOption = Faces.AUTO,
     detector: DetectorOption = None,
     max_faces: MaxFacesOption = 32,
@@ -87,7 +90,7 @@ def predict(
 
         annotator = Annotator(annotate, predictor.labels)
     failed = 0
-    found: Any = _pictures(paths)
+    found: Any = _pictures(paths, annotate)
     if not sys.stdout.isatty() and "-" not in paths:
         found = progress("predicting")(list(found))
     for item in found:
@@ -113,18 +116,21 @@ class _NothingFoundError(PictureError):
         self.path = path
 
 
-def _pictures(arguments: list[str]) -> Iterator[Path | _NothingFoundError]:
-    """Every picture that the arguments name, or an error in its place."""
+def _pictures(arguments: list[str], annotate: Path | None) -> Iterator[Path | _NothingFoundError]:
+    """Every picture that the arguments name, or an error in its place.
+
+    In folders, annotated copies of an earlier run in the folder `annotate` are passed over.
+    """
     for argument in arguments:
         if argument == "-":
             for line in sys.stdin:
                 if line.strip():
-                    yield from _expand(line.rstrip("\r\n"))
+                    yield from _expand(line.rstrip("\r\n"), annotate)
         else:
-            yield from _expand(argument)
+            yield from _expand(argument, annotate)
 
 
-def _expand(argument: str) -> Iterator[Path | _NothingFoundError]:
+def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFoundError]:
     from edge_emotion.preprocess import PICTURE_SUFFIXES
 
     if "\0" in argument:
@@ -143,13 +149,17 @@ def _expand(argument: str) -> Iterator[Path | _NothingFoundError]:
         inside = sorted(
             p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
         )
+        if annotate is not None:
+            from edge_emotion.cli.annotate import is_copy
+
+            inside = [p for p in inside if not is_copy(p, annotate)]
         yield from inside
         if not inside:
             yield _NothingFoundError(argument, "no pictures in this folder")
     elif not os.path.lexists(path) and glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - may be absolute
         for match in matches:
-            yield from _expand(match)
+            yield from _expand(match, annotate)
         if not matches:
             yield _NothingFoundError(argument, "no picture matches")
     else:

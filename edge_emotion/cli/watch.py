@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from edge_emotion.cli.options import DetectorOption, Faces, FacesOption, MaxFacesOption
+from edge_emotion.cli.options import (
+    DetectorOption,
+    Faces,
+    FacesOption,
+    MaxFacesOption,
+    ModelOption,
+    RuntimeOption,
+    ThreadsOption,
+)
 from edge_emotion.errors import UsageError
 
 
@@ -41,14 +49,9 @@ def watch(
             metavar="<path>",
         ),
     ],
-    model: Annotated[
-        str, typer.Option(help="Shipped model's name, model folder, or model file.")
-    ] = "edge-cnn",
-    runtime: Annotated[
-        str | None,
-        typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
-    ] = None,
-    threads: Annotated[int, typer.Option(help="Of the engine.")] = 1,
+    model: ModelOption = "edge-cnn",
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = 1,
     faces: FacesOption = Faces.AUTO,
     detector: DetectorOption = None,
     max_faces: MaxFacesOption = 32,
