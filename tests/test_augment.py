@@ -197,7 +197,27 @@ def test_blur_reaches_the_share_of_the_pictures_that_was_asked_for():
     seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"blur": 0.2})))(batch, training=True))
     peaks = seen[:, 4, 4, 0]
     assert (peaks < 254.9).mean() == pytest.approx(0.2, abs=0.04)
-    assert peaks.min() >= 255 * (6 / 16) ** 2 - 0.1
+    # Of the second step's kernel, two binomials, the second with holes.
+    strongest = (6 / 16) ** 2 + 2 * (4 / 16) * (1 / 16)
+    assert 255 * strongest**2 - 0.1 <= peaks.min() < 255 * (6 / 16) ** 2
+
+
+@pytest.mark.usefixtures("highest")
+def test_blur_brings_no_black_in_at_the_edges():
+    grey = np.full((1, 16, 16, 1), 100, np.float32)
+    seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"blur": 0.2})))(grey, training=True))
+    assert np.allclose(seen, 100, atol=0.01)
+
+
+@pytest.mark.usefixtures("highest")
+def test_the_strongest_blur_has_the_deviation_that_is_documented():
+    dot = np.zeros((1, 31, 31, 1), np.float32)
+    dot[:, 15, 15] = 255
+    seen = np.asarray(RandomQuality(TrainConfig(**(STILL | {"blur": 0.2})))(dot, training=True))
+    across = seen[0, :, :, 0].sum(axis=0) / 255
+    assert across.sum() == pytest.approx(1, abs=1e-4)
+    variance = (across * (np.arange(31) - 15) ** 2).sum()
+    assert np.sqrt(variance) == pytest.approx(2.236, abs=0.01)
 
 
 def test_half_of_the_pictures_lose_light_down_to_what_was_asked_for():

@@ -97,11 +97,18 @@ class RandomQuality(layers.Layer):  # type: ignore[misc]
                 ops.clip(images / 255, 1e-4, 1.0), ops.exp(uniform(-reach, reach))
             )
         if config.blur:
+            # Sharp, blurred and twice as blurred as steps of a scale with all between them: the
+            # second has the first's kernel with holes (Holschneider et al., "A real-time algorithm
+            # for signal analysis with the help of the wavelet transform", 1989).
             binomial = np.array([1, 4, 6, 4, 1], np.float32) / 16
             kernel = np.repeat(np.outer(binomial, binomial)[:, :, None, None], images.shape[3], 2)
-            blurred = ops.depthwise_conv(images, kernel, padding="same")
-            share = ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
-            images = images + share * (blurred - images)
+            wide = ops.pad(images, ((0, 0), (6, 6), (6, 6), (0, 0)), mode="reflect")
+            wide = ops.depthwise_conv(wide, kernel)
+            once = wide[:, 4:-4, 4:-4]
+            twice = ops.depthwise_conv(wide, kernel, dilation_rate=2)
+            level = 2 * ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
+            images = images + ops.minimum(level, 1.0) * (once - images)
+            images = images + ops.maximum(level - 1.0, 0.0) * (twice - images)
         if config.dark:
             reach = -math.log(1 - config.dark) * ops.maximum(uniform(-1.0, 1.0), 0.0)
             images = images * ops.exp(-reach)

@@ -59,7 +59,7 @@ class TrainConfig:
     brightness: float = 0.2  # share of the range, either way
     contrast: float = 0.3  # factor 1 +- contrast
     gamma: float = 0.2  # exponent 1 + gamma, either way
-    blur: float = 0.2  # share of the pictures that are blurred, up to a binomial 5 x 5
+    blur: float = 0.2  # share of the pictures that are blurred, up to sigma = 2.2 pixels
     dark: float = 0.0  # share of the light that is missing at most; half keep all
     noise: float = 0.02  # highest standard deviation, share of the range; half get none
     erase: float = 0.2  # probability that a rectangle is blotted out
