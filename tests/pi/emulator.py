@@ -141,6 +141,11 @@ class Pi:
         for name, target in links.items():
             (root / name).unlink(missing_ok=True)
             (root / name).symlink_to(target)
+        # Made by a maintainer script, too; trixie's pip reads it even without a network.
+        certificates = sorted((root / "usr/share/ca-certificates").rglob("*.crt"))
+        bundle = root / "etc/ssl/certs/ca-certificates.crt"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_bytes(b"".join(path.read_bytes() for path in certificates))
         boards = build / "boards"
         for board in BOARDS:
             board.write(boards / board.cpu)
