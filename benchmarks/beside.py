@@ -54,11 +54,11 @@ class Export:
                 data = convert_tflite(logits_model, recipe, noise)
             else:
                 data = quantize_onnx(convert_onnx(logits_model), noise).SerializeToString()
+            with tempfile.TemporaryDirectory() as name:
+                path = Path(name, RECIPES[recipe])
+                path.write_bytes(data)
+                runtime: Runtime = open_runtime(path, threads=1)
         self.bytes = len(data)
-        with tempfile.TemporaryDirectory() as name:
-            path = Path(name, RECIPES[recipe])
-            path.write_bytes(data)
-            runtime: Runtime = open_runtime(path, threads=1)
         picture: NDArray[np.uint8] = noise[:1]
         self.run: Callable[[], object] = partial(runtime.logits, picture)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +67,7 @@ class World:
 
         def measure(model: Any) -> Cost:
             self.measured.append((model.input_shape[1], model.count_params()))
-            ratio = multiply_adds(model) / whole
+            ratio = 1.02 * multiply_adds(model) / whole  # as noise may have it
             return Cost(ratio, ratio, ratio, ratio, 1000, multiply_adds(model), 1)
 
         return measure
@@ -121,7 +120,10 @@ def test_the_front_is_what_no_trial_is_better_than(
     assert {row["number"] for row in found if row["front"]} == front
     assert {p.name for p in out.glob("front-*")} == {f"front-{n}.toml" for n in front}
     printed = [line.split("│")[1].strip() for line in result.stdout.splitlines() if "│" in line]
-    assert [int(n) for n in printed if n] == sorted(front, key=lambda n: points[n][1])
+    numbers = [int(text.split()[0]) for text in printed if text[:1].isdigit()]
+    below = [] if 0 in front else [0]
+    assert numbers == sorted(front, key=lambda n: points[n][1]) + below
+    assert [text for text in printed if "default" in text] == ["0 (default)"]
     assert set(out.iterdir()) == {out / n for n in (TRIALS_NAME, STUDY_NAME, JOURNAL_NAME)} | set(
         out.glob("front-*")
     )
@@ -138,16 +140,29 @@ def test_the_first_trial_is_the_default(faces: Path, world: World, tmp_path: Pat
     assert rows(tmp_path / "out")[0]["cost"]["latency"] == 1
 
 
-def test_files_of_the_front_are_configurations_of_full_trainings(
-    faces: Path, world: World, tmp_path: Path
+class ReachedError(Exception):
+    """Instead of a training."""
+
+
+def test_train_takes_the_files_of_the_front_as_full_trainings(
+    faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given: list[TrainConfig] = []
+
+    def train_model(data: Any, config: TrainConfig, *rest: Any, **more: Any) -> None:
+        given.append(config)
+        raise ReachedError
+
+    monkeypatch.setattr("edge_emotion.training.train.train_model", train_model)
     base = tmp_path / "base.toml"
     base.write_text('epochs = 33\nlabels = ["sad", "angry"]\nsubject = "a\\u007f\\"\\\\d+"\n')
     for out, extra in ((tmp_path / "a", []), (tmp_path / "b", ["--config", base])):
         result = run("tune", faces, "--out", out, "--trials", "4", "--seed", "5", *SMALL, *extra)
         assert result.exit_code == 0, result.stderr
         for file in out.glob("front-*.toml"):
-            config = make_config(file, {})
+            reached = run("train", faces, "--config", file, "--run", tmp_path / "run")
+            assert isinstance(reached.exception, ReachedError), reached.stderr
+            config = given[-1]
             number = int(file.stem.removeprefix("front-"))
             tried = settings(out)[number]
             for name in ("size", "width", "learning_rate", "dropout", "balance", "erase"):
@@ -157,7 +172,7 @@ def test_files_of_the_front_are_configurations_of_full_trainings(
             if extra:
                 assert config.labels == ["sad", "angry"]
                 assert config.subject == 'a\x7f"\\d+'
-    assert all(config.epochs != 8 for config in world.trained[:4])  # `_score` shortens them
+    assert len(given) >= 2
 
 
 # What is fixed, what is searched
@@ -311,7 +326,7 @@ def test_an_interruption_keeps_what_is_finished(
     else:
         assert isinstance(result.exception, KilledError)
     assert len(settings(out, "trained")) == 2
-    assert not list(out.glob("pixels*"))
+    assert not (out / ".tune").exists()
     if how == "kill in a write":
         with (out / JOURNAL_NAME).open("ab") as file:
             file.write(b'{"op_code":5,"worker')
@@ -480,13 +495,6 @@ def test_trials_are_real_trainings_and_test_pictures_are_left_alone(
         np.testing.assert_array_equal(pixels, own.pixels[kept])
         assert row["score"]["samples"] == len(kept)
         assert row["score"]["epochs"] == 2
-    files = sorted(out.glob("front-*.toml"))
-    trained = run("train", faces, "--config", files[0], "--epochs", "1", "--run", tmp_path / "run")
-    assert trained.exit_code == 0, trained.stderr
-    with files[0].open("rb") as file:
-        written = tomllib.load(file)
-    card = json.loads((tmp_path / "run" / "model" / "card.json").read_bytes())
-    assert {k: card["training"]["config"][k] for k in written} == written
 
 
 def test_a_fraction_keeps_every_label() -> None:

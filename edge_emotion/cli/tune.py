@@ -15,6 +15,7 @@ from edge_emotion.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from edge_emotion.training.trials import Trial
+    from edge_emotion.training.tune import Found
 
 #: Columns in a pipe, where there is no terminal to ask.
 PIPE_WIDTH = 160
@@ -108,14 +109,14 @@ def tune(
     )  # fmt: skip
     space = make_space(base, named, side_choice, width_choice)
     try:
-        front = search(
+        found = search(
             data, base, named, space, plan, Beside,
             progress=progress, callbacks=epoch_lines, report=_report, log=note,
         )  # fmt: skip
     except KeyboardInterrupt:
         complain(f"interrupted: what is finished is in {out}: --resume goes on")
         raise typer.Exit(130) from None
-    _print_front(front)
+    _print(found)
     note(f"every trial: {out / 'trials.json'}; a file for train --config each: {out}/front-N.toml")
 
 
@@ -145,7 +146,8 @@ def _report(trial: Trial) -> None:
     note("; ".join(words))
 
 
-def _print_front(front: list[Trial]) -> None:
+def _print(found: Found) -> None:
+    """The front, and below it the default if others are better."""
     from rich.console import Console
     from rich.table import Table
 
@@ -155,14 +157,17 @@ def _print_front(front: list[Trial]) -> None:
                    "M multiply-adds", "parameters"):  # fmt: skip
         table.add_column(column, justify="right")
     table.add_column("settings", overflow="fold")
-    for trial in front:
+    others = [found.default] if found.default and found.default not in found.front else []
+    for trial in [*found.front, *others]:
+        if trial in others:
+            table.add_section()
         cost, score = trial.cost, trial.score
-        assert cost is not None  # on the front are trained ones only
+        assert cost is not None  # only trained ones are shown
         assert score is not None
         low, high = score.balanced_interval
         settings = (f"{name} {_short(value)}" for name, value in trial.settings.items())
         table.add_row(
-            str(trial.number),
+            f"{trial.number} (default)" if trial == found.default else str(trial.number),
             f"{100 * score.balanced_accuracy:.1f}% ({100 * low:.1f}% to {100 * high:.1f}%)",
             f"x {cost.latency:.2f}", f"x {cost.onnx_latency:.2f}", f"{cost.int8_bytes / 1e3:.0f}",
             f"{cost.multiply_adds / 1e6:.1f}", f"{cost.parameters / 1e3:.0f} k",

@@ -81,8 +81,9 @@ def _check(base: TrainConfig, name: str, values: Sequence[float] | None) -> None
     if values is not None and not values:
         raise UsageError(f"--{name}s: name one or more")
     for value in values or ():
+        change: dict[str, Any] = {name: value}
         try:
-            replace(base, **{name: value})
+            replace(base, **change)
         except ValueError as error:
             raise UsageError(f"--{name}s: {error}") from error
 
@@ -99,7 +100,7 @@ def first_settings(base: TrainConfig, space: Space) -> dict[str, Any]:
     for name, distribution in space.items():
         value = values.get(name, getattr(base, name, None))
         if isinstance(distribution, CategoricalDistribution):
-            value = min(distribution.choices, key=lambda choice: abs(choice - value))  # type: ignore[operator, arg-type]
+            value = min(distribution.choices, key=lambda choice: abs(choice - value))
         elif isinstance(distribution, (FloatDistribution, IntDistribution)):
             value = min(max(value, distribution.low), distribution.high)
         settings[name] = value

@@ -98,8 +98,8 @@ def _toml(trial: Trial, config: TrainConfig, without: Collection[str]) -> str:
     lines = [
         f"# Trial {trial.number}: balanced accuracy {100 * trial.score.balanced_accuracy:.1f} % "
         f"({100 * low:.1f} to {100 * high:.1f}) on {trial.score.samples} validation",
-        f"# pictures after {trial.score.epochs} epochs, {trial.cost.latency:.2f} times the latency "
-        "of the default edge-cnn in int8.",
+        f"# pictures after {_epochs(trial.score.epochs)}, {trial.cost.latency:.2f} times the "
+        "latency of the default edge-cnn in int8.",
     ]
     for name, value in config.as_dict().items():
         if value is not None and name not in without:
@@ -107,3 +107,7 @@ def _toml(trial: Trial, config: TrainConfig, without: Collection[str]) -> str:
             text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
             lines.append(f"{name} = {text}")
     return "\n".join(lines) + "\n"
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"

@@ -35,6 +35,8 @@ Progress = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 #: Measures an untrained network; raises ConversionError where it has no int8 form.
 Meter = Callable[[keras.Model], Cost]
 
+#: Pixels and checkpoints while a search runs; removed at its end.
+WORK_NAME = ".tune"
 ENGINES = ("ai-edge-litert", "onnxruntime")
 
 
@@ -60,6 +62,14 @@ class TunePlan:
             raise UsageError(f"--max-latency must be above 0, not {self.max_latency}")
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    front: list[Trial]  # fastest first: no trial is better than one of these in both respects
+    default: Trial | None  # with the default settings; None: it was not trained
+
+
 def tune(
     data: Sequence[Path],
     base: TrainConfig,
@@ -72,7 +82,7 @@ def tune(
     callbacks: Callable[[str], list[Any]] = lambda _: [],
     report: Callable[[Trial], None] = lambda trial: None,
     log: Callable[[str], None] = lambda line: None,
-) -> list[Trial]:
+) -> Found:
     """Search, and write each trial and the front as soon as it is known.
 
     Args:
@@ -86,9 +96,6 @@ def tune(
         callbacks: title -> further Keras callbacks of one training.
         report: is told of each trial.
         log: told in a line of each picture that cannot be read.
-
-    Returns:
-        The front, fastest first: no trial is better than one of these in both respects.
 
     Raises:
         UsageError: the folder holds another search, or teachers were named.
@@ -107,20 +114,24 @@ def tune(
     check_place(plan.out, plan.resume)
     check_folder(plan.out)
     first = first_settings(base, space)
+    work = plan.out / WORK_NAME
     with hold(plan.out):
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
         try:
             search = _Search(data, base, named, space, plan, make_meter, progress, callbacks, log)
             study = Study(plan.out, space, first, base.seed)
-            return _loop(study, search, plan, report)
+            return _loop(study, search, plan, first, report)
         finally:
-            for path in plan.out.glob("pixels-*.npy"):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(plan.out / "trial", ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _loop(
-    study: Study, search: _Search, plan: TunePlan, report: Callable[[Trial], None]
-) -> list[Trial]:
+    study: Study,
+    search: _Search,
+    plan: TunePlan,
+    first: dict[str, Any],
+    report: Callable[[Trial], None],
+) -> Found:
     trials = study.trials()
     for trial in trials:
         search.know(trial)
@@ -136,7 +147,8 @@ def _loop(
     if not front:
         reasons = "; ".join(dict.fromkeys(trial.reason for trial in trials if trial.reason))
         raise CheckError(f"none of {len(trials)} trials was trained: {reasons}")
-    return front
+    default = next((t for t in trials if t.settings == first and t.score is not None), None)
+    return Found(front, default)
 
 
 def _write(study: Study, search: _Search) -> None:
@@ -237,14 +249,17 @@ class _Search:
         shape = _shape(config)
         if shape not in self._costs:
             keras.backend.clear_session()
-            self._costs[shape] = self._measure(build(config, len(self._outputs)))
+            cost = self._measure(build(config, len(self._outputs)))
+            if shape == _shape(TrainConfig()):  # beside itself: 1, without the measurement's noise
+                cost = replace(cost, latency=1.0, onnx_latency=1.0)
+            self._costs[shape] = cost
         return self._costs[shape]
 
     def _score(self, number: int, config: TrainConfig) -> Score | None:
         """Train for a while and score on validation pictures; None: it diverged."""
         loaded = self._at(config)
         keras.backend.clear_session()
-        folder = self.plan.out / "trial"
+        folder = self.plan.out / WORK_NAME / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         start = time.monotonic()
         fitted = fit(
@@ -295,7 +310,7 @@ class _Search:
         return self._pictures[size]
 
     def _cache(self, size: int) -> Path:
-        return self.plan.out / f"pixels-{size}.npy"
+        return self.plan.out / WORK_NAME / f"pixels-{size}.npy"
 
 
 def _shape(config: TrainConfig) -> tuple[Any, ...]:
