@@ -11,17 +11,15 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from edge_emotion.quiet import quiet
 
-SIDE, LABELS = 48, 8
+LABELS = 8
 
-#: Name -> stages: "c32/2" is a 3 x 3 convolution to 32 channels with stride 2 ("k5" before the
-#: slash: 5 x 5), "r" a residual unit of one convolution, "rr" of two, "p" a max-pooling of 2.
+#: Name -> body, see `edge_emotion.training.body`.
 CANDIDATES = {
     "first edge-cnn": "c16 r p c32 r p c64 r p r",
     "second edge-cnn": "c32/2 r p c64 r p r",
@@ -35,47 +33,24 @@ CANDIDATES = {
     "deeper": "c32k5/2 r r c64/2 r r c64/2 r",
     "two-layer units": "c32k5/2 rr c64/2 rr c96/2 r",
     "late and wide": "c16k5/2 r c64/2 r r r c96/2 r",
+    "depthwise": "c32/2 r p d64 r p d96 r",
+    "depthwise only": "c32/2 d32 p d64 d64 p d96 d96",
 }
-
-
-def build(stages: str) -> Any:
-    """A network of random weights from its stages."""
-    import keras
-    from keras import layers
-
-    def conv(x: Any, filters: int, kernel: int = 3, strides: int = 1, relu: bool = True) -> Any:
-        x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization()(x)
-        return layers.ReLU()(x) if relu else x
-
-    image = keras.Input((SIDE, SIDE, 1))
-    x = layers.Rescaling(1 / 127.5)(image)
-    for stage in stages.split():
-        filters = x.shape[-1]
-        if stage == "p":
-            x = layers.MaxPooling2D(2)(x)
-        elif stage.startswith("r"):
-            y = conv(x, filters) if stage == "rr" else x
-            x = layers.ReLU()(layers.Add()([x, conv(y, filters, relu=False)]))
-        else:
-            size, _, strides = stage[1:].partition("/")
-            width, _, kernel = size.partition("k")
-            x = conv(x, int(width), int(kernel or 3), int(strides or 1))
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, layers.Dense(LABELS)(x))
 
 
 def main() -> None:
     """Convert all, time all, print a table."""
     with quiet():
         from edge_emotion.training.architectures import multiply_adds
+        from edge_emotion.training.config import TrainConfig
+        from edge_emotion.training.fit import build
 
         from .beside import Export, interleaved_ms, ratio
 
     rows: list[tuple[str, float, int, int]] = []
     runs: list[Callable[[], object]] = []
-    for name, stages in CANDIDATES.items():
-        model = build(stages)
+    for name, body in CANDIDATES.items():
+        model = build(TrainConfig(body=body), LABELS)
         export = Export(model, "tflite-int8")
         runs.append(export.run)
         rows.append((name, multiply_adds(model) / 1e6, model.count_params(), export.bytes))

@@ -21,6 +21,7 @@ pytest.importorskip("optuna", reason="needs the extra tune")
 
 from edge_emotion.benchmarks import beside
 from edge_emotion.training import tune as tune_module
+from edge_emotion.training.architectures import EDGE_CNN_BODY
 from edge_emotion.training.config import TrainConfig, make_config
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.fit import input_spec
@@ -127,6 +128,31 @@ def test_the_front_is_what_no_trial_is_better_than(
     assert set(out.iterdir()) == {out / n for n in (TRIALS_NAME, STUDY_NAME, JOURNAL_NAME)} | set(
         out.glob("front-*")
     )
+
+
+def test_bodies_are_searched_and_each_is_measured_once(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    out, bodies = tmp_path / "out", ["c8 r", "c8 d16", EDGE_CNN_BODY]
+    result = run(
+        "tune", faces, "--out", out, "--trials", "8", "--sizes", "32", "--widths", "0.5",
+        "--bodies", ",".join(bodies),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    tried = [found["body"] for found in settings(out)]
+    assert tried[0] == EDGE_CNN_BODY
+    assert len(set(tried)) > 1
+    assert set(tried) <= set(bodies)
+    assert len(world.measured) == len(set(world.measured)) == len(set(tried))
+    for file in out.glob("front-*.toml"):
+        assert make_config(file, {}).body in bodies
+
+
+def test_a_body_that_is_none_is_refused(faces: Path, world: World, tmp_path: Path) -> None:
+    result = run("tune", faces, "--out", tmp_path / "out", "--bodies", "c8 r,x8")
+    assert result.exit_code == 2
+    assert "--bodies: body: 'x8' is no stage" in result.stderr
+    assert world.measured == []
 
 
 def test_the_first_trial_is_the_default(faces: Path, world: World, tmp_path: Path) -> None:

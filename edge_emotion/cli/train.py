@@ -72,6 +72,12 @@ def train(
     size: Annotated[int | None, typer.Option(help="Input height and width, pixels.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB.")] = None,
     width: Annotated[float | None, typer.Option(help="Factor on the channels.")] = None,
+    body: Annotated[
+        str | None,
+        typer.Option(
+            help='Of edge-cnn, stage by stage; its own is "c32/2 r p c64 r p c96 r" (docs/tune.md).'
+        ),
+    ] = None,
     dropout: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest.")] = None,

@@ -52,6 +52,13 @@ def tune(
             "[default: 0.25 to 2 in steps of an eighth]"
         ),
     ] = None,
+    bodies: Annotated[
+        str | None,
+        typer.Option(
+            help='Bodies of edge-cnn to choose from, comma-separated: "c32/2 r p c64 r, c16 p d32 '
+            "r\".  [default: the architecture's]"
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="TOML file of hyper-parameters, as for train: what it names is fixed."),
@@ -76,7 +83,7 @@ def tune(
         bool, typer.Option("--resume", help="Go on with the search in --out.")
     ] = False,
 ) -> None:
-    """Search sizes, widths and hyper-parameters for accuracy and int8 latency on this machine.
+    """Search networks and hyper-parameters for accuracy and int8 latency on this machine.
 
     Prints the candidates that no other is better than in both. Each is a file for train --config
     in --out, and every trial is in trials.json there. Chosen on validation pictures; test pictures
@@ -107,7 +114,8 @@ def tune(
         out, trials=trials, epochs=epochs, fraction=fraction, max_latency=max_latency,
         resume=resume,
     )  # fmt: skip
-    space = make_space(base, named, side_choice, width_choice)
+    body_choice = None if bodies is None else _listed(bodies)
+    space = make_space(base, named, side_choice, width_choice, body_choice)
     try:
         found = search(
             data, base, named, space, plan, Beside,

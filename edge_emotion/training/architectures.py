@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME, InputSpec
-from edge_emotion.errors import MissingExtraError, UnknownNameError
+from edge_emotion.errors import MissingExtraError, UnknownNameError, UsageError
+from edge_emotion.training.body import Stage, parse_body
 
 try:
     import keras
@@ -21,64 +22,103 @@ except ImportError as error:
 PROBABILITIES = "probabilities"
 
 
+#: See `edge_emotion.training.body`; models/EXPERIMENTS.md says why this one.
+EDGE_CNN_BODY = "c32/2 r p c64 r p c96 r"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network is built from."""
+
+    input: InputSpec
+    labels: int
+    width: float  # factor on the channels
+    dropout: float
+    body: str | None = None  # None: the architecture's
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network's builder with the input it was made for."""
 
-    build: Callable[[InputSpec, int, float, float], keras.Model]  # input, labels, width, dropout
+    build: Callable[[Shape], keras.Model]
     input: InputSpec
     dropout: float
 
 
-def _baseline_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> keras.Model:
+def _baseline_cnn(shape: Shape) -> keras.Model:
     """The CNN that the project grew from: about 19 M parameters at 150 x 150 RGB."""
-    image = keras.Input(spec.shape, name=INPUT_NAME)
+    if shape.body is not None:
+        raise UsageError("--body is of edge-cnn: baseline-cnn has the one it always had")
+    image = keras.Input(shape.input.shape, name=INPUT_NAME)
     x = layers.Rescaling(1 / 255, name="rescale")(image)
     for i, filters in enumerate((32, 64, 128), 1):
-        x = layers.Conv2D(_scaled(filters, width), 3, activation="relu", name=f"conv{i}")(x)
+        x = layers.Conv2D(_scaled(filters, shape.width), 3, activation="relu", name=f"conv{i}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    x = layers.Dense(_scaled(512, width), activation="relu", name="dense")(x)
-    return keras.Model(image, layers.Dense(labels, name=OUTPUT_NAME)(x), name="baseline-cnn")
+    x = layers.Dropout(shape.dropout, name="dropout")(x)
+    x = layers.Dense(_scaled(512, shape.width), activation="relu", name="dense")(x)
+    return keras.Model(image, layers.Dense(shape.labels, name=OUTPUT_NAME)(x), name="baseline-cnn")
 
 
-def _edge_cnn(spec: InputSpec, labels: int, width: float, dropout: float) -> keras.Model:
+def _edge_cnn(shape: Shape) -> keras.Model:
     """A small residual net of plain 3 x 3 convolutions, for int8 engines.
 
     Every BatchNorm follows a convolution and folds into it; ReLU bounds one side of the range;
     global average pooling instead of a large Dense. No swish, no squeeze-and-excitation, no
     depthwise layers: they are where int8 loses accuracy or the engines lose speed. The pixels are
     scaled and not shifted, since only a factor folds into a convolution that pads with zeros.
-    Residual units: He et al., CVPR 2016.
+    Residual units: He et al., CVPR 2016. Other bodies: `edge_emotion.training.body`.
     """
-    image = keras.Input(spec.shape, name=INPUT_NAME)
+    image = keras.Input(shape.input.shape, name=INPUT_NAME)
     x = layers.Rescaling(1 / 127.5, name="rescale")(image)
-    narrow, wide, last = (_scaled(filters, width) for filters in (32, 64, 96))
-    x = _conv(x, narrow, "stage1_in", strides=2)
-    x = _residual(x, narrow, "stage1_res")
-    x = layers.MaxPooling2D(2, name="stage1_pool")(x)
-    x = _conv(x, wide, "stage2_in")
-    x = _residual(x, wide, "stage2_res")
-    x = layers.MaxPooling2D(2, name="stage2_pool")(x)
-    x = _conv(x, last, "stage3_in")
-    x = _residual(x, last, "stage3_res")
+    for stage in parse_body(shape.body or EDGE_CNN_BODY):
+        filters = _scaled(stage.filters, shape.width) if stage.filters else x.shape[-1]
+        if stage.kind == "pool":
+            x = layers.MaxPooling2D(2, name=stage.name)(x)
+        elif stage.kind == "residual":
+            x = _residual(x, filters, stage)
+        else:
+            make = _conv if stage.kind == "conv" else _separable
+            x = make(x, filters, stage.name, stage.kernel, stage.strides)
     x = layers.GlobalAveragePooling2D(name="gap")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(image, layers.Dense(labels, name=OUTPUT_NAME)(x), name="edge-cnn")
+    x = layers.Dropout(shape.dropout, name="dropout")(x)
+    return keras.Model(image, layers.Dense(shape.labels, name=OUTPUT_NAME)(x), name="edge-cnn")
 
 
-def _conv(x: keras.KerasTensor, filters: int, name: str, strides: int = 1) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+def _conv(
+    x: keras.KerasTensor, filters: int, name: str, kernel: int = 3, strides: int = 1
+) -> keras.KerasTensor:
+    return layers.ReLU(name=f"{name}_relu")(_linear(x, filters, name, kernel, strides))
 
 
-def _residual(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    y = layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(y)
-    y = layers.Add(name=f"{name}_add")([x, y])
-    return layers.ReLU(name=f"{name}_relu")(y)
+def _linear(
+    x: keras.KerasTensor, filters: int, name: str, kernel: int = 3, strides: int = 1
+) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters, kernel, strides, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    return layers.BatchNormalization(momentum=0.95, name=f"{name}_bn")(x)
+
+
+def _separable(
+    x: keras.KerasTensor, filters: int, name: str, kernel: int, strides: int
+) -> keras.KerasTensor:
+    x = layers.DepthwiseConv2D(
+        kernel, strides, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.95, name=f"{name}_depthwise_bn")(x)
+    x = layers.ReLU(name=f"{name}_depthwise_relu")(x)
+    return _conv(x, filters, name, kernel=1)
+
+
+def _residual(x: keras.KerasTensor, filters: int, stage: Stage) -> keras.KerasTensor:
+    y = x
+    for number in range(1, stage.convolutions):
+        y = _conv(y, filters, f"{stage.name}_{number}")
+    y = _linear(y, filters, stage.name)
+    y = layers.Add(name=f"{stage.name}_add")([x, y])
+    return layers.ReLU(name=f"{stage.name}_relu")(y)
 
 
 def _scaled(filters: int, width: float) -> int:
@@ -130,8 +170,8 @@ def multiply_adds(model: keras.Model) -> int:
     """Multiply-adds per picture of the convolutions and dense layers."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
-            kernel = math.prod(layer.kernel.shape)  # kh * kw * cin * cout
+        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            kernel = math.prod(layer.kernel.shape)  # kh * kw * cin * cout, or * 1
             total += math.prod(layer.output.shape[1:3]) * kernel
         elif isinstance(layer, layers.Dense):
             total += math.prod(layer.kernel.shape)

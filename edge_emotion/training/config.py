@@ -13,6 +13,7 @@ import msgspec
 
 from edge_emotion.card import Resize
 from edge_emotion.errors import InputError, UnknownNameError, UsageError
+from edge_emotion.training.body import parse_body
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrainConfig:
     channels: Literal[1, 3] | None = None  # None: the architecture's
     resize: Resize = "bilinear"
     width: float = 1.0  # factor on the number of channels
+    body: str | None = None  # of edge-cnn, see edge_emotion.training.body; None: its own
     dropout: float | None = None  # 0..1; None: the architecture's
 
     seed: int = 1
@@ -93,6 +95,11 @@ class TrainConfig:
             "noise": 0 <= self.noise <= 1,
             "erase": 0 <= self.erase <= 1,
         }
+        if self.body is not None:
+            try:
+                parse_body(self.body)
+            except ValueError as error:
+                raise ValueError(f"body: {error}") from error
         if self.subject is not None:
             try:
                 re.compile(self.subject)

@@ -17,7 +17,7 @@ from edge_emotion.card import OUTPUT_NAME, InputSpec
 from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageError
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
-from edge_emotion.training.architectures import get_architecture
+from edge_emotion.training.architectures import Shape, get_architecture
 from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
@@ -165,8 +165,9 @@ def build(config: TrainConfig, labels: int) -> keras.Model:
     architecture = get_architecture(config.architecture)
     dropout = architecture.dropout if config.dropout is None else config.dropout
     spec = input_spec(config)
+    shape = Shape(spec, labels, config.width, dropout, config.body)
     try:
-        return architecture.build(spec, labels, config.width, dropout)
+        return architecture.build(shape)
     except ValueError as error:
         raise UsageError(
             f"{config.architecture} cannot be built for {spec.height} x {spec.width} pixels: "

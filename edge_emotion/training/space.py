@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from edge_emotion.errors import MissingExtraError, UsageError
-from edge_emotion.training.architectures import get_architecture
+from edge_emotion.training.architectures import EDGE_CNN_BODY, get_architecture
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.fit import input_spec
 
@@ -37,6 +38,7 @@ def make_space(
     named: Collection[str],
     sizes: Sequence[int] | None = None,
     widths: Sequence[float] | None = None,
+    bodies: Sequence[str] | None = None,
 ) -> Space:
     """The default space without what is fixed.
 
@@ -45,12 +47,14 @@ def make_space(
         named: fields that the user gave a value; they are fixed.
         sizes: input sides to choose from, pixels; None: 16 below to 16 above the architecture's.
         widths: factors on the channels to choose from; None: 0.25 to 2.
+        bodies: of edge-cnn, see `edge_emotion.training.body`; None: that of `base`.
 
     Raises:
-        UsageError: nothing is left to search, or a size or width is impossible.
+        UsageError: nothing is left to search, or a size, width or body is impossible.
     """
     _check(base, "size", sizes)
     _check(base, "width", widths)
+    _check(base, "body", bodies)
     side = get_architecture(base.architecture).input.height
     space: Space = {
         "width": FloatDistribution(0.25, 2.0, step=0.125),
@@ -69,7 +73,7 @@ def make_space(
         fields = [f for f in FACTORS.get(name, (name,)) if f not in named]
         if not fields or (name in FACTORS and not any(getattr(base, f) for f in fields)):
             del space[name]
-    for name, values in (("size", sizes), ("width", widths)):
+    for name, values in (("size", sizes), ("width", widths), ("body", bodies)):
         if values is not None:
             space[name] = CategoricalDistribution(tuple(dict.fromkeys(values)))
     if not any(not distribution.single() for distribution in space.values()):
@@ -77,21 +81,26 @@ def make_space(
     return space
 
 
-def _check(base: TrainConfig, name: str, values: Sequence[float] | None) -> None:
+def _check(base: TrainConfig, name: str, values: Sequence[float | str] | None) -> None:
+    option = {"body": "--bodies"}.get(name, f"--{name}s")
     if values is not None and not values:
-        raise UsageError(f"--{name}s: name one or more")
+        raise UsageError(f"{option}: name one or more")
     for value in values or ():
         change: dict[str, Any] = {name: value}
         try:
             replace(base, **change)
         except ValueError as error:
-            raise UsageError(f"--{name}s: {error}") from error
+            raise UsageError(f"{option}: {error}") from error
 
 
 def first_settings(base: TrainConfig, space: Space) -> dict[str, Any]:
-    """The defaults as a point in the space; of sizes and widths without them the nearest."""
+    """The defaults as a point in the space.
+
+    Of sizes and widths without them the nearest; of bodies the first, if the default is not named.
+    """
     values = {
         "size": input_spec(base).height,
+        "body": base.body or EDGE_CNN_BODY,
         "dropout": get_architecture(base.architecture).dropout
         if base.dropout is None
         else base.dropout,
@@ -100,11 +109,15 @@ def first_settings(base: TrainConfig, space: Space) -> dict[str, Any]:
     for name, distribution in space.items():
         value = values.get(name, getattr(base, name, None))
         if isinstance(distribution, CategoricalDistribution):
-            value = min(distribution.choices, key=lambda choice: abs(choice - value))
+            value = min(distribution.choices, key=partial(_distance, value))
         elif isinstance(distribution, (FloatDistribution, IntDistribution)):
             value = min(max(value, distribution.low), distribution.high)
         settings[name] = value
     return settings
+
+
+def _distance(value: Any, choice: Any) -> float:
+    return float(choice != value) if isinstance(choice, str) else abs(choice - value)
 
 
 def configure(

@@ -21,7 +21,7 @@ from edge_emotion.errors import CheckError, ConversionError, DataError, UsageErr
 from edge_emotion.evaluation import balanced_interval, evaluate
 from edge_emotion.files import check_folder, tool_versions
 from edge_emotion.machine import read_machine
-from edge_emotion.training.architectures import keep_outputs, multiply_adds
+from edge_emotion.training.architectures import EDGE_CNN_BODY, keep_outputs, multiply_adds
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.fit import build, fit, input_spec, predict_logits
 from edge_emotion.training.gather import fingerprint, gather, thin
@@ -315,4 +315,5 @@ class _Search:
 
 def _shape(config: TrainConfig) -> tuple[Any, ...]:
     """What latency depends on."""
-    return config.architecture, input_spec(config), config.width
+    body = config.body or EDGE_CNN_BODY
+    return config.architecture, input_spec(config), config.width, body
