@@ -40,9 +40,9 @@ UNKNOWN = Advice(
 )
 PI_4 = Advice(
     ("tflite-int8", "tflite-f32", "onnx-int8", "onnx-f32", "tflite-int8-dynamic"),
-    "without an int8 dot product (Pi 3, Pi 4, Zero 2 W) int8 takes about as many instructions as "
-    "float, counted on an emulated Cortex-A72: expect a smaller file and little speed; LiteRT "
-    "takes fewer than onnxruntime",
+    "without an int8 dot product (Pi 3, Pi 4, Zero 2 W) int8 takes about four fifths of float's "
+    "instructions, counted on an emulated Cortex-A72: expect a smaller file and little speed; "
+    "LiteRT takes fewer than onnxruntime",
 )
 PI_5 = Advice(
     ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),

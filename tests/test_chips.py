@@ -73,8 +73,8 @@ def test_the_first_in_the_order_is_the_one_with_the_fewest_instructions(cpu: str
 def test_the_words_on_a_pi_4_are_those_of_the_table() -> None:
     for (cpu, _), recipes in counts().items():
         if cpu == "cortex-a72":
-            for engine in ("onnx", "tflite"):  # about as many as float
-                assert 0.8 <= ratio(recipes, engine) <= 1.2, STALE
+            for engine in ("onnx", "tflite"):  # about four fifths of float's
+                assert 0.7 <= ratio(recipes, engine) <= 0.9, STALE
             for kind in ("f32", "int8"):  # LiteRT takes fewer
                 tflite, onnx = recipes[f"tflite-{kind}"], recipes[f"onnx-{kind}"]
                 assert tflite.instructions < 0.95 * onnx.instructions, STALE
