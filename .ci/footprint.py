@@ -85,8 +85,8 @@ def measure() -> list[Row]:
         predicted = median_run([program, "predict", "--faces", "off", "--json", str(picture)])
     installed = file_bytes(Path(sysconfig.get_path("purelib")))
     return [
-        # onnxruntime and numpy are 152 of it, the two models with their Keras files and float exports
-        # 7. It was 200 until the models doubled in size.
+        # onnxruntime and numpy are 152 of it, the two models with their Keras files and float
+        # exports 7. It was 200 until the models doubled in size.
         Row("installed files, without pip", installed / MB, 205, "MB", True),
         Row("peak memory of a prediction", predicted.peak_bytes / MB, 150, "MB", True),
         Row("edge-emotion --help", shown.seconds, 0.5, "s", False),
