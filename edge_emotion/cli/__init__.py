@@ -109,6 +109,7 @@ def _open_closed_streams() -> None:
     error: results that nobody can get are not "done".
     """
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        place = fd
         try:
             os.fstat(fd)
         except OSError:
@@ -116,9 +117,11 @@ def _open_closed_streams() -> None:
             if nowhere != fd:
                 os.dup2(nowhere, fd)
                 os.close(nowhere)
+        else:  # an open one that a caller in Python took away is not wanted
+            if getattr(sys, name) is None:
+                place = os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, os.fdopen(fd, mode, closefd=False))
+            setattr(sys, name, os.fdopen(place, "r" if name == "stdin" else "w", closefd=False))
 
 
 def main() -> None:
