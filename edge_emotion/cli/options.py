@@ -41,3 +41,19 @@ DetectorOption = Annotated[
     ),
 ]
 MaxFacesOption = Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")]
+LabelsOption = Annotated[
+    str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
+]
+LearnAllOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--learn-all", help="Train on all labels of the data, then keep the outputs of --labels."
+    ),
+]
+SubjectOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression: pictures in whose paths it finds the same text stay on one side "
+        "of the split, such as person[0-9]+."
+    ),
+]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption
 from edge_emotion.cli.terminal import note, progress
 
 
@@ -34,16 +35,8 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of hyper-parameters; options here go first.")
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
-    ] = None,
-    learn_all: Annotated[
-        bool | None,
-        typer.Option(
-            "--learn-all",
-            help="Train on all labels of the data, then keep the outputs of --labels.",
-        ),
-    ] = None,
+    labels: LabelsOption = None,
+    learn_all: LearnAllOption = None,
     folds: Annotated[
         int, typer.Option(help="Cross-validate with this many folds before the final training.")
     ] = 0,
@@ -114,13 +107,7 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss.")
     ] = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            help="Regular expression: pictures in whose paths it finds the same text stay on one "
-            "side of the split, such as person[0-9]+."
-        ),
-    ] = None,
+    subject: SubjectOption = None,
     valid_fraction: Annotated[
         float | None, typer.Option(help="Where the publisher has no validation split.")
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption
 from edge_emotion.cli.terminal import complain, note, progress
 from edge_emotion.cli.train import epoch_lines
 from edge_emotion.errors import MissingExtraError, UsageError
@@ -63,19 +64,9 @@ def tune(
         Path | None,
         typer.Option(help="TOML file of hyper-parameters, as for train: what it names is fixed."),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
-    ] = None,
-    learn_all: Annotated[
-        bool | None,
-        typer.Option(
-            "--learn-all",
-            help="Train on all labels of the data, then keep the outputs of --labels.",
-        ),
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option(help="Regular expression of subjects, as for train.")
-    ] = None,
+    labels: LabelsOption = None,
+    learn_all: LearnAllOption = None,
+    subject: SubjectOption = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the split, the trainings and the suggestions.")
     ] = None,
