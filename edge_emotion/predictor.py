@@ -61,8 +61,8 @@ class Predictor:
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
             finder: of faces, see `edge_emotion.faces.open_finder`; None: YuNet if it was fetched,
                 else dlib's if it is installed, looked for when it is first needed.
-            mirror: read each face and its mirror image, and take the mean of the two answers: a
-                little more accurate, twice the time of the network.
+            mirror: read each face and its mirror image, and take the mean of the two answers, in
+                twice the time of the network; the card has the accuracy with it.
 
         Raises:
             ModelError: not a model, or damaged.

@@ -49,7 +49,8 @@ def predict(
     mirror: Annotated[
         bool,
         typer.Option(
-            "--mirror", help="Read each face and its mirror image: more accurate, twice the time."
+            "--mirror",
+            help="Read each face and its mirror image, in twice the time; cards tell the accuracy.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
