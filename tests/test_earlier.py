@@ -57,7 +57,7 @@ def test_the_loss_of_teaching_is_the_weighted_cross_entropy_with_the_mean_answer
     one = teacher([0.0, 2.0, 9.0, 4.0], ["angry", "happy", "bored", "neutral"], temperature=2.0)
     two = teacher([1.0, 0.0, 0.0], LABELS)
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    layer = Teaching([one, two], LABELS, weights, share=0.25)
+    layer = Teaching([one, two], LABELS, weights, share=0.25, mirror=False)
     view = np.stack([np.full((16, 16, 1), 255.0), np.zeros((16, 16, 1))]).astype(np.float32)
     logits = np.array([[0.3, -0.2, 1.0], [2.0, 0.0, -1.0]], np.float32)
     out = layer(logits, view)
@@ -74,15 +74,35 @@ def test_the_loss_of_teaching_is_the_weighted_cross_entropy_with_the_mean_answer
     assert float(layer.losses[0]) == pytest.approx(0.25 * expected, rel=1e-5)
 
 
+def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> None:
+    image = keras.Input((2, 2, 1))  # the logits are the pixels: upper left, upper right, ...
+    network = keras.Model(image, keras.layers.Flatten()(image)[:, :3])
+    model = EarlierModel("teacher", "0" * 64, network, LABELS, 1.0, NONE)
+    layer = Teaching([model], LABELS, np.ones(3, np.float32), share=1.0, mirror=True)
+    own = np.array([[0.3, -0.2, 1.0]], np.float32)
+    layer(own, np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]], np.float32))
+    answer = (softmax([1, 2, 3]) + softmax([2, 1, 4])) / 2
+    expected = -(answer @ (own[0] - np.log(np.exp(own[0]).sum())))
+    assert float(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_teacher_is_neither_trained_nor_saved() -> None:
-    layer = Teaching([teacher([1.0, 0.0, 0.0], LABELS)], LABELS, np.ones(3, np.float32), 0.5)
+    layer = Teaching(
+        [teacher([1.0, 0.0, 0.0], LABELS)], LABELS, np.ones(3, np.float32), 0.5, mirror=False
+    )
     layer(np.zeros((1, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32))
     assert layer.weights == []
 
 
 def test_a_teacher_that_lacks_a_label_is_refused() -> None:
     with pytest.raises(UsageError, match="--teacher teacher: it does not know neutral, angry"):
-        Teaching([teacher([1.0, 2.0], ["happy", "sad"])], LABELS, np.ones(3, np.float32), 0.5)
+        Teaching(
+            [teacher([1.0, 2.0], ["happy", "sad"])],
+            LABELS,
+            np.ones(3, np.float32),
+            0.5,
+            mirror=False,
+        )
 
 
 def pictures(count: int = 48) -> LoadedPictures:

@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor
+from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
+from edge_emotion.errors import DataError, ModelError
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import load_pictures
 
@@ -231,6 +233,47 @@ def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path
     assert "training-set figure" in (tmp_path / "o" / "model" / "README.md").read_text()
     both = run("train", faces, "--run", tmp_path / "b", "--validate-on-train", "--folds", "3")
     assert both.exit_code == 2
+
+
+def test_folds_are_exported_and_scored_on_what_each_has_not_seen(
+    faces: Path, unseen: Path, tmp_path: Path
+) -> None:
+    small = ["--size", "16", "--width", "0.25", "--epochs", "3", "--channels", "1"]
+    trained = run("train", faces, "--run", tmp_path, "--folds", "3", *small)
+    assert trained.exit_code == 0, trained.stderr
+    whole = ModelCard.read(tmp_path / "model").evaluations[0]
+    models = [tmp_path / f"fold-{number}" / "model" for number in (1, 2, 3)]
+    own = [ModelCard.read(model).evaluations[0] for model in models]
+    assert sum(e.samples for e in own) == whole.samples == 180
+    assert sum(e.samples * e.accuracy for e in own) == pytest.approx(180 * whole.accuracy)
+    for model in models:
+        result = run(
+            "export", model, "--to", "onnx-int8", "--calibration", faces,
+            "--min-agreement", "0.5", "--max-drop", "50",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+
+    folds = measure_folds(models, faces)
+    assert folds.reference == "keras"
+    assert list(folds.measured) == ["keras", "onnx-int8"]
+    float_figures = folds.measured["keras"].evaluation
+    assert float_figures is not None
+    assert float_figures.confusion == whole.confusion
+    assert float_figures.ece == pytest.approx(whole.ece, abs=1e-4)  # each fold's own temperature
+    assert folds.by_fold["keras"] == pytest.approx([e.accuracy for e in own])
+    agreement = folds.measured["onnx-int8"].agreement
+    assert agreement is not None
+    assert agreement.samples == 180
+    table = folds_table(folds)
+    assert f"| keras | {whole.accuracy:.1%} (" in table
+
+    with pytest.raises(DataError, match="more than one of the models"):
+        measure_folds([models[0], models[0]], faces)
+    with pytest.raises(DataError, match="more than one of the models"):
+        measure_folds(models, unseen)  # not the data that they divided
+    (models[1] / TRAINED_ON_NAME).unlink()
+    with pytest.raises(ModelError, match="does not record"):
+        measure_folds(models, faces)
 
 
 def test_every_export_takes_uint8_and_gives_the_float_models_logits(

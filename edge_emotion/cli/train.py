@@ -38,7 +38,11 @@ def train(
     labels: LabelsOption = None,
     learn_all: LearnAllOption = None,
     folds: Annotated[
-        int, typer.Option(help="Cross-validate with this many folds before the final training.")
+        int,
+        typer.Option(
+            help="Cross-validate with this many folds before the final training; each fold's "
+            "network is kept, RUN/fold-N/model."
+        ),
     ] = 0,
     validate_on_train: Annotated[
         bool,
@@ -94,8 +98,8 @@ def train(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Model folder whose answers to each augmented picture are learnt beside the "
-            "labels (distillation); may be repeated."
+            help="Model folder whose answers to each augmented picture, and its mirror image, are "
+            "learnt beside the labels (distillation); may be repeated."
         ),
     ] = None,
     teacher_share: Annotated[

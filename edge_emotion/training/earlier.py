@@ -156,7 +156,9 @@ class Teaching(layers.Layer):  # type: ignore[misc]
 
     Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for. The loss is
     `share` times the cross-entropy between the mean of the teachers' probabilities and the
-    network's, each picture weighted by the labels that the teachers see in it.
+    network's, each picture weighted by the labels that the teachers see in it. With `mirror` a
+    teacher's answer is the mean of those to the view and to its mirror image, which is the better
+    answer wherever pictures may be flipped, and costs the teacher's time twice.
 
     Raises:
         UsageError: a teacher does not know one of the labels.
@@ -168,12 +170,14 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         labels: Sequence[str],
         weights: NDArray[np.float32],
         share: float,
+        *,
+        mirror: bool,
     ) -> None:
         super().__init__(name="teaching")
         # Out of Keras's sight in a tuple of our own objects: teachers are not trained, and not
         # saved with each checkpoint.
         self.teachers = tuple((teacher, self._outputs(teacher, labels)) for teacher in teachers)
-        self.label_weights, self.share = weights, share
+        self.label_weights, self.share, self.mirror = weights, share, mirror
 
     @staticmethod
     def _outputs(teacher: EarlierModel, labels: Sequence[str]) -> list[int]:
@@ -185,11 +189,13 @@ class Teaching(layers.Layer):  # type: ignore[misc]
 
     def call(self, logits: Any, view: Any) -> Any:
         """See the class."""
+        shown = [view, ops.flip(view, axis=2)] if self.mirror else [view]
         answers = 0.0
         for teacher, outputs in self.teachers:
-            own = ops.take(teacher.network(view, training=False), outputs, axis=1)
-            answers += ops.softmax(own / teacher.temperature) / len(self.teachers)
-        answers = ops.stop_gradient(answers)
+            for image in shown:
+                own = ops.take(teacher.network(image, training=False), outputs, axis=1)
+                answers += ops.softmax(own / teacher.temperature)
+        answers = ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
         each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
         weights = ops.sum(answers * self.label_weights, axis=1)
         self.add_loss(self.share * ops.mean(weights * each))

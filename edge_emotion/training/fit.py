@@ -226,7 +226,7 @@ def fit(
             take_weights(network, initial, labels)
         teaching = None
         if teachers:
-            teaching = Teaching(teachers, labels, weights, config.teacher_share)
+            teaching = Teaching(teachers, labels, weights, config.teacher_share, mirror=config.flip)
         model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)

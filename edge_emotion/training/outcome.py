@@ -125,16 +125,19 @@ def write_model(
     return card
 
 
-def write_pictures(
+def write_seen(train: NDArray[np.uint64], valid: NDArray[np.uint64], plan: Plan) -> None:
+    """Hashes of the pictures that the network was trained and validated on."""
+    with replacing(plan.out / TRAINED_ON_NAME) as path:
+        np.savez_compressed(path, hashes=np.concatenate([train, valid]), train=len(train))
+
+
+def write_distilled(
     fitted: Fitted,
-    seen: list[NDArray[np.uint64]],
     plan: Plan,
     config: TrainConfig,
     progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
 ) -> None:
-    """Distilled pictures, and hashes of the pictures seen; no picture of the data set."""
-    with replacing(plan.out / TRAINED_ON_NAME) as path:
-        np.savez_compressed(path, hashes=np.concatenate(seen), train=len(seen[0]))
+    """Pictures distilled from the network, to calibrate and check exports with."""
     if not can_distill(fitted.logits_model):
         return
     pictures = distill_pictures(

@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 from edge_emotion.card import (
     CARD_NAME,
     DataRecord,
-    Evaluation,
     ModelCard,
 )
 from edge_emotion.errors import UsageError
-from edge_emotion.evaluation import evaluate, fit_confidence
 from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.config import Plan, TrainConfig
 from edge_emotion.training.earlier import Earlier, open_all
-from edge_emotion.training.fit import fit, input_spec, predict_logits
+from edge_emotion.training.fit import fit, input_spec
+from edge_emotion.training.folds import cross_validate
 from edge_emotion.training.gather import fingerprint, gather
 from edge_emotion.training.loading import (
     SPLITS,
@@ -34,9 +33,14 @@ from edge_emotion.training.loading import (
     count_splits,
     keep_labels,
 )
-from edge_emotion.training.outcome import draw, measure, write_model, write_pictures
-from edge_emotion.training.samples import Dataset
-from edge_emotion.training.splits import fold_pictures, split_pictures
+from edge_emotion.training.outcome import (
+    draw,
+    measure,
+    write_distilled,
+    write_model,
+    write_seen,
+)
+from edge_emotion.training.splits import split_pictures
 
 CONFIG_NAME = "config.json"
 
@@ -118,14 +122,16 @@ def _train(
     if plan.folds:
         pool = np.concatenate([parts["train"], parts["valid"]])
         evaluations.append(
-            _cross_validate(dataset, loaded, groups, pool, config, plan, earlier, callbacks, log)
+            cross_validate(
+                dataset, loaded, groups, pool, config, plan, record, earlier, callbacks, log
+            )
         )
     fitted = fit(
         config, loaded, parts["train"], parts["valid"], plan.run, dataset.labels,
         initial=earlier.initial, teachers=earlier.teachers, resume=plan.resume,
         callbacks=callbacks("training"), log=log,
     )  # fmt: skip
-    seen = [loaded.hashes[parts[name]] for name in ("train", "valid")]
+    seen = loaded.hashes[parts["train"]], loaded.hashes[parts["valid"]]
     if config.learn_all:
         dataset = replace(dataset, labels=[name for name, _ in gathered.chosen])
         fitted = replace(fitted, logits_model=keep_outputs(fitted.logits_model, outputs))
@@ -133,7 +139,8 @@ def _train(
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
     card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
-    write_pictures(fitted, seen, plan, config, progress)
+    write_seen(*seen, plan)
+    write_distilled(fitted, plan, config, progress)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     return card
@@ -202,43 +209,3 @@ def _divide(
         # Every picture is held out once by the folds.
         test_fraction=0.0 if plan.folds else config.test_fraction,
     )
-
-
-def _cross_validate(
-    dataset: Dataset,
-    loaded: LoadedPictures,
-    groups: NDArray[np.int64],
-    pool: NDArray[np.int64],
-    config: TrainConfig,
-    plan: Plan,
-    earlier: Earlier,
-    callbacks: Callable[[str], list[Any]],
-    log: Callable[[str], None],
-) -> Evaluation:
-    """Each picture is scored by a network that saw neither it nor a duplicate of it."""
-    logits = np.zeros((len(loaded), len(dataset.labels)), np.float32)
-    folds = fold_pictures(loaded, groups, pool, plan.folds, config.seed)
-    accuracies = []
-    for number, held_out in enumerate(folds, 1):
-        rest = np.setdiff1d(pool, held_out)
-        inner = fold_pictures(
-            loaded, groups, rest, max(2, round(1 / config.valid_fraction)), config.seed
-        )[0]
-        fitted = fit(
-            config, loaded, np.setdiff1d(rest, inner), inner, plan.run / f"fold-{number}",
-            dataset.labels, initial=earlier.initial, resume=plan.resume,
-            callbacks=callbacks(f"fold {number} of {plan.folds}"), log=log,
-        )  # fmt: skip
-        scores = predict_logits(fitted.logits_model, loaded.pixels[held_out])
-        confidence = fit_confidence(
-            predict_logits(fitted.logits_model, loaded.pixels[inner]),
-            loaded.labels[inner], config.coverage, "the fold's validation",
-        )  # fmt: skip
-        logits[held_out] = scores / confidence.temperature
-        accuracies.append(float((scores.argmax(axis=1) == loaded.labels[held_out]).mean()))
-        log(f"fold {number}: accuracy {accuracies[-1]:.3f} on {len(held_out)} pictures")
-    spread = f"{min(accuracies):.3f} to {max(accuracies):.3f}"
-    return evaluate(
-        logits[pool], loaded.labels[pool], dataset.labels, protocol="cross-validation",
-        data=f"{dataset.name}, {plan.folds} folds grouped by duplicates, by fold {spread}",
-    )  # fmt: skip
