@@ -123,7 +123,7 @@ def train(
     shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
     shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
     brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,
-    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 +- this.")] = None,
+    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 to 1 + this.")] = None,
     gamma: Annotated[float | None, typer.Option(help="Augment: exponent 1 + this.")] = None,
     blur: Annotated[float | None, typer.Option(help="Augment: share that is blurred.")] = None,
     dark: Annotated[
@@ -132,7 +132,9 @@ def train(
     noise: Annotated[
         float | None, typer.Option(help="Augment: highest deviation, share of the range.")
     ] = None,
-    erase: Annotated[float | None, typer.Option(help="Augment: probability.")] = None,
+    erase: Annotated[
+        float | None, typer.Option(help="Augment: twice the share that loses a rectangle.")
+    ] = None,
 ) -> None:
     """Train a Keras CNN on labelled pictures and write a model folder.
 
