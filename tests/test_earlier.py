@@ -12,7 +12,7 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra train")
 
 from edge_emotion.card import InputSpec  # noqa: E402
-from edge_emotion.errors import UsageError  # noqa: E402
+from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
 from edge_emotion.training.architectures import with_softmax  # noqa: E402
 from edge_emotion.training.config import TrainConfig  # noqa: E402
@@ -23,7 +23,7 @@ from edge_emotion.training.earlier import (  # noqa: E402
     open_earlier,
     take_weights,
 )
-from edge_emotion.training.fit import build, fit  # noqa: E402
+from edge_emotion.training.fit import build, fit, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
 from tests import tiny  # noqa: E402
 
@@ -212,6 +212,13 @@ def test_the_card_names_earlier_models_by_checksum_not_by_path() -> None:
         "initial": "teacher " + "0" * 64, "teachers": ["teacher " + "0" * 64],
     }  # fmt: skip
     assert Earlier(None, []).record() == {"initial": None, "teachers": None}
+
+
+def test_a_network_that_diverged_gives_no_figures() -> None:
+    pixels = pictures(4).pixels
+    assert predict_logits(brightness_net([1.0, 2.0, 3.0]), pixels).shape == (4, 3)
+    with pytest.raises(CheckError, match="the training diverged"):
+        predict_logits(brightness_net([1.0, float("nan"), 3.0]), pixels)
 
 
 def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path) -> None:

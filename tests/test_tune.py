@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion.cli import app
+from edge_emotion.errors import CheckError
 
 from .generated import write_class_folders
 
@@ -306,6 +307,24 @@ def test_what_is_too_slow_is_recorded_and_not_trained(
         assert "more than 0.4" in row["reason"]
     assert len(world.trained) == 14 - len(slow) > 0
     assert len(world.measured) == len(set(world.measured)) <= 9  # a shape once
+
+
+def test_a_training_that_diverges_does_not_end_the_search(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    def diverge(number: int) -> None:
+        if len(world.trained) == 1 and not reasons:
+            reasons.append("the training diverged")
+            raise CheckError(reasons[0])
+
+    reasons: list[str] = []
+    world.before = diverge
+    result = run("tune", faces, "--out", tmp_path / "out", "--trials", "3", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    found = rows(tmp_path / "out")
+    assert [row["outcome"] for row in found] == ["trained", "infeasible", "trained"]
+    assert (found[1]["reason"], found[1]["score"], found[1]["front"]) == (*reasons, None, False)
+    assert found[1]["cost"]["latency"] > 0
 
 
 # Going on

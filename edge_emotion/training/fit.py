@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import OUTPUT_NAME, InputSpec
-from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageError
+from edge_emotion.errors import (
+    CheckError,
+    DataError,
+    InputError,
+    MissingExtraError,
+    UsageError,
+)
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import Shape, get_architecture

@@ -67,6 +67,7 @@ def train_model(
     Raises:
         DataError: the pictures cannot be read or divided.
         UsageError: the run folder holds another run.
+        CheckError: the training diverged.
     """
     if plan.folds == 1 or plan.folds < 0:
         raise UsageError(f"--folds must be 2 or more, not {plan.folds}")
