@@ -255,7 +255,7 @@ def test_inspect_shows_the_card_of_a_single_file(model_folder: Path) -> None:
 def test_doctor_tells_how_to_get_what_is_missing() -> None:
     report = json.loads(run("doctor", "--json").stdout)
     names = {extra["name"] for extra in report["extras"]}
-    assert names == {"litert", "faces", "export", "train", "bench"}
+    assert names == {"litert", "faces", "export", "train", "tune", "bench"}
     assert "edge-emotion fetch yunet" in report["faces"]
     for extra in report["extras"]:
         assert extra["get"] == f"pip install 'edge-emotion[{extra['name']}]'"
