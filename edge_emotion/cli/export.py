@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_emotion.cli.options import listed
 from edge_emotion.cli.terminal import note, progress
 
 if TYPE_CHECKING:
@@ -110,8 +111,7 @@ def export(
             with quiet():
                 from edge_emotion.exporters.adopt import adopt_model
 
-                names = [label.strip() for label in labels.split(",") if label.strip()]
-                adopt_model(find_model(model), names, folder, scale=scale, offset=offset)
+                adopt_model(find_model(model), listed(labels), folder, scale=scale, offset=offset)
         with quiet():
             from edge_emotion.exporters.export import (
                 DEFAULT_RECIPES,
