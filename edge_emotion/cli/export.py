@@ -100,6 +100,10 @@ def export(
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
     advice = _advice(target)
+    if labels is None and (scale, offset) != (1.0, 0.0):
+        raise UsageError(
+            "--scale and --offset are for a Keras file without a card: name --labels and --out too"
+        )
     if labels is not None and out is None:
         raise UsageError("--labels makes a new model folder: name it with --out")
     with ExitStack() as stack:
