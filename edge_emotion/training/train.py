@@ -36,7 +36,7 @@ from edge_emotion.training.loading import (
 )
 from edge_emotion.training.outcome import draw, measure, write_model, write_pictures
 from edge_emotion.training.samples import Dataset
-from edge_emotion.training.splits import fold_pictures, split_pictures
+from edge_emotion.training.splits import drop_leaks, fold_pictures, split_pictures
 
 CONFIG_NAME = "config.json"
 
@@ -99,10 +99,11 @@ def _train(
     outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
     earlier = open_all(config, input_spec(config).shape)
-    if not plan.validate_on_train:
-        # Folds hold out each picture once.
-        held_out = SPLITS if plan.folds else ("valid", "test")
-        earlier.check_unseen(np.concatenate([loaded.hashes[parts[name]] for name in held_out]))
+    # Folds hold out each picture once.
+    held_out = SPLITS if plan.folds else ("test",) if plan.validate_on_train else ("valid", "test")
+    hashes = np.concatenate([loaded.hashes[parts[name]] for name in held_out])
+    for name in earlier.check_unseen(hashes):
+        log(f"{name} does not record what it has learnt: pictures held out here may be among it")
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
@@ -188,13 +189,15 @@ def _divide(
     loaded: LoadedPictures, groups: NDArray[np.int64], config: TrainConfig, plan: Plan
 ) -> tuple[Splits, Counter[str], str]:
     if plan.validate_on_train:
-        everything = np.flatnonzero(np.array([s != "test" for s in loaded.splits]))
+        test = np.array([split == "test" for split in loaded.splits])
         parts: Splits = {
-            "train": everything,
-            "valid": everything,
-            "test": np.setdiff1d(np.arange(len(loaded)), everything),
+            "train": np.flatnonzero(~test),
+            "valid": np.empty(0, np.int64),
+            "test": np.flatnonzero(test),
         }
-        return parts, Counter(), "validation = training pictures, as in the original project"
+        dropped = drop_leaks(parts, groups)  # the test figures are of held-out pictures
+        parts["valid"] = parts["train"]
+        return parts, dropped, "validation = training pictures, as in the original project"
     return split_pictures(
         loaded,
         groups,
