@@ -200,6 +200,25 @@ def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) ->
     assert np.array(test.confusion).shape == (2, 2)
 
 
+def test_an_interruption_at_the_end_leaves_no_card_without_its_training_pictures(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that does not know them could not keep them out of its checks."""
+
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["train", faces, "--run", tmp_path / "r", "--size", "16", "--width", "0.25"]
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_emotion.training.outcome.distill_pictures", interrupt)
+        assert run(*arguments, "--epochs", "1").exit_code == 130
+    left = {path.name for path in (tmp_path / "r" / "model").iterdir()}
+    assert left == {TRAINED_ON_NAME}
+    whole = run(*arguments, "--epochs", "1", "--resume")
+    assert whole.exit_code == 0, whole.stderr
+    assert ModelCard.read(tmp_path / "r" / "model").training.epochs == 1
+
+
 def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Path) -> None:
     """Whole pictures beside crops with surroundings; the same number is the same person."""
     crops = write_class_folders(tmp_path / "crops", 40, first_seed=7000)

@@ -93,9 +93,8 @@ def write_model(
     evaluations: list[Evaluation],
     earlier: Earlier,
 ) -> ModelCard:
-    """The Keras file and the card; what was exported from an earlier model there goes."""
+    """The Keras file, then the card."""
     model = fitted.logits_model
-    remove_exports(plan.out)
     with replacing(plan.out / KERAS_NAME) as path:
         with_softmax(model).save(path)
     extra = {"folds": plan.folds, "validate_on_train": plan.validate_on_train} | earlier.record()
@@ -132,7 +131,11 @@ def write_pictures(
     config: TrainConfig,
     progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
 ) -> None:
-    """Distilled pictures, and hashes of the pictures seen; no picture of the data set."""
+    """Distilled pictures, and hashes of the pictures seen; no picture of the data set.
+
+    What was exported or distilled from an earlier model there goes.
+    """
+    remove_exports(plan.out)
     with replacing(plan.out / TRAINED_ON_NAME) as path:
         np.savez_compressed(path, hashes=np.concatenate(seen), train=len(seen[0]))
     if not can_distill(fitted.logits_model):

@@ -134,8 +134,9 @@ def _train(
         loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
-    card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
+    # The card last: a folder that has one is whole, and knows its training pictures.
     write_pictures(fitted, seen, plan, config, progress)
+    card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     return card
