@@ -243,6 +243,23 @@ def test_what_has_no_strength_costs_nothing(changes, names):
     assert [layer.name.rstrip("_0123456789") for layer in layers] == names
 
 
+def test_contrast_is_raised_up_to_what_was_asked_for_and_never_lowered():
+    stripes = np.full((500, 8, 8, 1), 100, np.float32)
+    stripes[:, ::2] = 140
+    seen = np.asarray(
+        degradation(TrainConfig(**(STILL | {"contrast": 0.3})))(stripes, training=True)
+    )
+    factors = (seen[:, ::2].mean(axis=(1, 2, 3)) - seen[:, 1::2].mean(axis=(1, 2, 3))) / 40
+    assert (factors.min(), factors.max()) == pytest.approx((1.0, 1.3), abs=0.01)
+
+
+def test_half_the_share_of_the_pictures_that_erase_names_lose_a_rectangle():
+    grey = np.full((3000, 16, 16, 1), 100, np.float32)
+    layer = degradation(TrainConfig(**(STILL | {"erase": 0.4})))
+    changed = np.asarray(layer(grey, training=True)) != grey
+    assert changed.any(axis=(1, 2, 3)).mean() == pytest.approx(0.2, abs=0.03)
+
+
 def test_without_any_strength_the_view_is_seen_as_it_is(pictures):
     assert degradation(TrainConfig(**STILL))(pictures) is pictures
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -115,6 +116,24 @@ def test_bytes_where_paths_were_expected(model_folder: Path) -> None:
     result = predict(model_folder, "-", stdin="\xff\0\x01\n")
     assert result.exit_code == 4
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_file_names_from_stdin_need_not_be_utf8(model_folder: Path, pictures: Path) -> None:
+    picture = (pictures / "a.png").rename(os.fsdecode(os.fsencode(pictures) + b"/caf\xe9.png"))
+    arguments = ["predict", "--model", str(model_folder), "--faces", "off", "--json", "-"]
+    result = CliRunner().invoke(app, arguments, input=os.fsencode(picture) + b"\n")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["path"] == str(picture)
+
+
+def test_a_file_that_fails_unexpectedly_is_not_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(model: str) -> Path:
+        raise PermissionError(13, "Permission denied", "secret/card.json")
+
+    monkeypatch.setattr("edge_emotion.artefacts.find_model", refuse)
+    result = run("inspect")
+    assert result.exit_code == 4
+    assert result.stderr == "edge-emotion: secret/card.json: Permission denied\n"
 
 
 def test_an_empty_path_is_not_this_folder(
@@ -236,7 +255,7 @@ def test_inspect_shows_the_card_of_a_single_file(model_folder: Path) -> None:
 def test_doctor_tells_how_to_get_what_is_missing() -> None:
     report = json.loads(run("doctor", "--json").stdout)
     names = {extra["name"] for extra in report["extras"]}
-    assert names == {"litert", "faces", "export", "train", "bench"}
+    assert names == {"litert", "faces", "export", "train", "tune", "bench"}
     assert "edge-emotion fetch yunet" in report["faces"]
     for extra in report["extras"]:
         assert extra["get"] == f"pip install 'edge-emotion[{extra['name']}]'"

@@ -212,6 +212,15 @@ def test_a_damaged_record_is_not_guessed_at(photographs, tmp_path, text):
     assert "crops.json: damaged" in result.stderr
 
 
+def test_a_damaged_crop_is_not_taken_for_one(photographs, tmp_path):
+    crop(photographs, "--out", tmp_path / "out")
+    (tmp_path / "out" / "sad" / "a.png").write_bytes(b"")
+    result = crop(photographs, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (4, "")
+    (line,) = result.stderr.splitlines()
+    assert "sad/a.png: damaged: remove it, or name another --out" in line
+
+
 @pytest.mark.parametrize("context", [0, 0.5, -3, 5, 1e300])
 def test_an_impossible_record_is_no_training(photographs, tmp_path, context):
     crop(photographs, "--out", tmp_path / "out")

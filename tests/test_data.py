@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 
@@ -180,6 +181,24 @@ def test_a_path_that_is_not_there_or_no_data_set(tmp_path):
     text.write_text("x")
     with pytest.raises(DataError, match="not a zip, a csv or a folder"):
         read_dataset(text)
+
+
+def test_what_the_system_refuses_to_read_is_an_input_that_cannot_be_read(tmp_path):
+    name = "x" * 300
+    with pytest.raises(DataError, match=f"{name}: File name too long"):
+        read_dataset(tmp_path / name)
+    memory = tmp_path / "fer2013.csv"
+    memory.symlink_to("/proc/self/mem")  # opens, and cannot be read from its beginning
+    with pytest.raises(DataError, match="Input/output error"):
+        read_dataset(memory)
+
+
+@pytest.mark.parametrize("name", [b"data/fr\xf6hlich", b"d\xf6ta/happy"])
+def test_names_that_no_card_can_hold_are_found_before_the_training(tmp_path, name):
+    folder = tmp_path / os.fsdecode(name)
+    write_class_folders(folder.parent, [f"{folder.name}/a.png", "sad/b.png"])
+    with pytest.raises(DataError, match=r"\\udcf6.* is not UTF-8: rename the folder"):
+        read_dataset(folder.parent)
 
 
 def test_a_link_to_a_folder_is_a_folder_and_a_dangling_one_is_nothing(folder, tmp_path):

@@ -12,10 +12,10 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra train")
 
 from edge_emotion.card import InputSpec  # noqa: E402
-from edge_emotion.errors import UsageError  # noqa: E402
+from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
 from edge_emotion.training.architectures import with_softmax  # noqa: E402
-from edge_emotion.training.config import TrainConfig  # noqa: E402
+from edge_emotion.training.config import Plan, TrainConfig  # noqa: E402
 from edge_emotion.training.earlier import (  # noqa: E402
     Earlier,
     EarlierModel,
@@ -23,8 +23,9 @@ from edge_emotion.training.earlier import (  # noqa: E402
     open_earlier,
     take_weights,
 )
-from edge_emotion.training.fit import build, fit  # noqa: E402
+from edge_emotion.training.fit import build, fit, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
+from edge_emotion.training.train import _divide  # noqa: E402
 from tests import tiny  # noqa: E402
 
 # TensorFlow uses what NumPy deprecates.
@@ -209,10 +210,22 @@ def test_another_body_is_refused() -> None:
 
 def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
     model = replace(teacher([1.0], ["happy"]), seen=np.array([3, 5, 8], np.uint64))
-    for known in (Earlier(model, []), Earlier(None, [model])):
-        known.check_unseen(np.array([1, 2, 4], np.uint64))
+    unrecorded = replace(model, name="other", seen=None)
+    for known in (Earlier(model, [unrecorded]), Earlier(unrecorded, [model])):
+        assert known.check_unseen(np.array([1, 2, 4], np.uint64)) == ["other"]
         with pytest.raises(UsageError, match="teacher was trained on 2 of the pictures that are"):
             known.check_unseen(np.array([5, 3, 1], np.uint64))
+
+
+def test_the_original_protocol_still_holds_the_publishers_test_out() -> None:
+    loaded = replace(pictures(12), splits=["train"] * 8 + ["test"] * 4)
+    groups = np.array([0, 1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 9])  # the first is in test too
+    plan = Plan(Path("m"), Path("r"), "m", "", validate_on_train=True)
+    parts, dropped, words = _divide(loaded, groups, CONFIG, plan)
+    assert parts["test"].tolist() == [8, 9, 10, 11]
+    assert parts["train"].tolist() == parts["valid"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert dropped == {"in train, same or nearly the same as one in test": 1}
+    assert words == "validation = training pictures, as in the original project"
 
 
 def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
@@ -222,6 +235,8 @@ def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
     tiny.make_card(name="m", input=InputSpec(16, 16, 1), keras_sha256=checksum).write(tmp_path)
     model = open_earlier(str(tmp_path), (16, 16, 1))
     assert (model.labels, model.seen.tolist()) == (["angry", "happy", "sad"], [7, 8])
+    (tmp_path / "trained_on.npz").unlink()
+    assert open_earlier(str(tmp_path), (16, 16, 1)).seen is None
     with pytest.raises(UsageError, match="its input is 16 x 16 x 1, that of the network to be"):
         open_earlier(str(tmp_path), (48, 48, 1))
 
@@ -232,6 +247,13 @@ def test_the_card_names_earlier_models_by_checksum_not_by_path() -> None:
         "initial": "teacher " + "0" * 64, "teachers": ["teacher " + "0" * 64],
     }  # fmt: skip
     assert Earlier(None, []).record() == {"initial": None, "teachers": None}
+
+
+def test_a_network_that_diverged_gives_no_figures() -> None:
+    pixels = pictures(4).pixels
+    assert predict_logits(brightness_net([1.0, 2.0, 3.0]), pixels).shape == (4, 3)
+    with pytest.raises(CheckError, match="the training diverged"):
+        predict_logits(brightness_net([1.0, float("nan"), 3.0]), pixels)
 
 
 def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path) -> None:

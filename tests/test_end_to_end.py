@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor
+from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor, files
 from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
@@ -109,9 +109,14 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_pa
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(faces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("between", [False, True])
+def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    """After an epoch, or between its weights and the history."""
     import keras
 
+    from edge_emotion.training import fit as fit_module
     from edge_emotion.training.config import TrainConfig
     from edge_emotion.training.fit import fit, input_spec
 
@@ -126,14 +131,25 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(faces: Path, tmp_path:
         if epoch == 1:
             raise PowerCutError
 
-    callback = keras.callbacks.LambdaCallback(on_epoch_end=cut)
-    with pytest.raises(PowerCutError):
-        fit(config, loaded, train, valid, tmp_path / "cut", LABELS, callbacks=[callback])
+    def cut_between(path: Path, data: bytes) -> None:
+        if len(json.loads(data)) == 2:
+            raise PowerCutError
+        files.write_bytes(path, data)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=None if between else cut)
+    with monkeypatch.context() as patch:
+        if between:
+            patch.setattr(fit_module, "write_bytes", cut_between)
+        with pytest.raises(PowerCutError):
+            fit(config, loaded, train, valid, tmp_path / "cut", LABELS, callbacks=[callback])
     resumed = fit(config, loaded, train, valid, tmp_path / "cut", LABELS, resume=True)
     unbroken = fit(config, loaded, train, valid, tmp_path / "whole", LABELS)
     assert len(resumed.history) == 3
     for one, other in zip(resumed.history, unbroken.history, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == {
+        "history.json", "kept.weights.h5", "epoch-3.weights.h5",
+    }  # fmt: skip
 
 
 def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
@@ -184,6 +200,25 @@ def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) ->
     test = card.evaluations[-1]
     assert test.samples == sum(card.data.splits[-1].per_label[label] for label in ("sad", "happy"))
     assert np.array(test.confusion).shape == (2, 2)
+
+
+def test_an_interruption_at_the_end_leaves_no_card_without_its_training_pictures(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that does not know them could not keep them out of its checks."""
+
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["train", faces, "--run", tmp_path / "r", "--size", "16", "--width", "0.25"]
+    with monkeypatch.context() as patch:
+        patch.setattr("edge_emotion.training.outcome.distill_pictures", interrupt)
+        assert run(*arguments, "--epochs", "1").exit_code == 130
+    left = {path.name for path in (tmp_path / "r" / "model").iterdir()}
+    assert left == {TRAINED_ON_NAME}
+    whole = run(*arguments, "--epochs", "1", "--resume")
+    assert whole.exit_code == 0, whole.stderr
+    assert ModelCard.read(tmp_path / "r" / "model").training.epochs == 1
 
 
 def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Path) -> None:

@@ -83,3 +83,10 @@ def test_without_a_target_all_but_the_last_are_made_and_none_is_named(asked: lis
     result = export()
     assert asked == list(RECIPES)[:-1]
     assert result.stderr == ""
+
+
+def test_a_scale_without_labels_is_not_passed_over(asked: list[str]) -> None:
+    result = export("--scale", "0.5")
+    assert (result.exit_code, asked) == (2, [])
+    (line,) = result.stderr.splitlines()
+    assert "--scale and --offset are for a Keras file without a card: name --labels" in line

@@ -142,6 +142,15 @@ def test_a_zip_of_something_else(tmp_path):
         read_dataset(path)
 
 
+def test_a_zip_with_a_damaged_directory(tmp_path):
+    path = write_ferplus_zip(tmp_path / "a.zip", "")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # the version that is needed to extract
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip: not a zip.*version 9\.9"):
+        read_dataset(path)
+
+
 def test_missing_and_damaged_pictures_are_left_out_and_counted(tmp_path):
     files = ferplus_files()
     del files["FER2013Train/fer0000000.png"]

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion.cli import app
+from edge_emotion.errors import CheckError
 
 from .generated import write_class_folders
 
@@ -308,6 +309,24 @@ def test_what_is_too_slow_is_recorded_and_not_trained(
     assert len(world.measured) == len(set(world.measured)) <= 9  # a shape once
 
 
+def test_a_training_that_diverges_does_not_end_the_search(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    def diverge(number: int) -> None:
+        if len(world.trained) == 1 and not reasons:
+            reasons.append("the training diverged")
+            raise CheckError(reasons[0])
+
+    reasons: list[str] = []
+    world.before = diverge
+    result = run("tune", faces, "--out", tmp_path / "out", "--trials", "3", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    found = rows(tmp_path / "out")
+    assert [row["outcome"] for row in found] == ["trained", "infeasible", "trained"]
+    assert (found[1]["reason"], found[1]["score"], found[1]["front"]) == (*reasons, None, False)
+    assert found[1]["cost"]["latency"] > 0
+
+
 # Going on
 
 
@@ -434,7 +453,8 @@ def test_a_folder_belongs_to_one_search(faces: Path, world: World, tmp_path: Pat
         (["--fraction", "0"], 2, "--fraction must be above 0"),
         (["--fraction", "nan"], 2, "--fraction must be above 0"),
         (["--max-latency", "-1"], 2, "--max-latency must be above 0"),
-        (["--sizes", "48,x"], 2, "--sizes: 'x'"),
+        (["--sizes", "48,x"], 2, "--sizes: 'x' is not a whole number"),
+        (["--widths", "1,x"], 2, "--widths: 'x' is not a number"),
         (["--sizes", "4"], 2, "--sizes: size = 4 is out of range"),
         (["--widths", "99"], 2, "--widths: width = 99"),
         (["--sizes", ","], 2, "--sizes: name one or more"),

@@ -23,7 +23,7 @@ from edge_emotion.cli import (
     watch,
 )
 from edge_emotion.cli.terminal import complain
-from edge_emotion.errors import EdgeEmotionError, OutputError
+from edge_emotion.errors import EdgeEmotionError, InputError, OutputError
 
 INTERRUPTED = 130
 
@@ -46,6 +46,9 @@ class _Group(TyperGroup):
             complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
             raise typer.Exit(EdgeEmotionError.exit_code) from None
         except OSError as error:
+            if error.filename is not None:  # not stdout: a file that nobody expected to fail
+                complain(f"{error.filename}: {error.strerror}")
+                raise typer.Exit(InputError.exit_code) from None
             raise typer.Exit(_unwritable(error)) from None
 
 

@@ -100,8 +100,12 @@ def bench(
     on this machine. --data needs the extra "bench", --html too.
     """
     if compare:
-        if json is not None or html is not None or data is not None:
-            raise UsageError("--compare only prints: leave --json, --html and --data out")
+        others = {
+            "--json": json, "--html": html, "--data": data, "--photos": photos,
+            "--detector": detector, "--gate": gate or None, "--layers": layers or None,
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value is not None]:
+            raise UsageError(f"--compare only prints: leave {', '.join(given)} out")
         _compare([Path(name) for name in model or ()])
         return
     if model and len(model) > 1:

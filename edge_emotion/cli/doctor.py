@@ -12,7 +12,11 @@ EXTRAS = {
     "litert": (("ai-edge-litert",), "runs .tflite files"),
     "faces": (("dlib-bin",), "finds faces until YuNet is fetched"),
     "export": (("tensorflow", "tf2onnx", "onnx", "scikit-learn"), "makes .onnx and .tflite files"),
-    "train": (("keras", "tensorflow", "imagehash", "matplotlib"), "trains; runs .keras files"),
+    "train": (
+        ("keras", "tensorflow", "scikit-learn", "imagehash", "matplotlib"),
+        "trains; runs .keras files",
+    ),
+    "tune": (("optuna",), "searches for a better network"),
     "bench": (("scikit-learn", "matplotlib"), "measures accuracy, draws the report"),
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_emotion.cli.options import listed
 from edge_emotion.cli.terminal import note, progress
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ def export(
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
     advice = _advice(target)
+    if labels is None and (scale, offset) != (1.0, 0.0):
+        raise UsageError(
+            "--scale and --offset are for a Keras file without a card: name --labels and --out too"
+        )
     if labels is not None and out is None:
         raise UsageError("--labels makes a new model folder: name it with --out")
     with ExitStack() as stack:
@@ -110,8 +115,7 @@ def export(
             with quiet():
                 from edge_emotion.exporters.adopt import adopt_model
 
-                names = [label.strip() for label in labels.split(",") if label.strip()]
-                adopt_model(find_model(model), names, folder, scale=scale, offset=offset)
+                adopt_model(find_model(model), listed(labels), folder, scale=scale, offset=offset)
         with quiet():
             from edge_emotion.exporters.export import (
                 DEFAULT_RECIPES,

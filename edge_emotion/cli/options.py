@@ -57,3 +57,8 @@ SubjectOption = Annotated[
         "of the split, such as person[0-9]+."
     ),
 ]
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas, without spaces around it."""
+    return [word.strip() for word in text.split(",") if word.strip()]

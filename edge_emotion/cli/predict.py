@@ -82,8 +82,9 @@ def predict(
         boxes=read_boxes(boxes) if boxes else None,
         note=note,
     )
-    if hasattr(sys.stdout, "reconfigure"):  # file names need not be UTF-8
-        sys.stdout.reconfigure(errors="surrogateescape")
+    for stream in (sys.stdin, sys.stdout):
+        if hasattr(stream, "reconfigure"):  # file names need not be UTF-8
+            stream.reconfigure(errors="surrogateescape")
     writer = _Csv(predictor.labels) if as_csv else _JsonLines() if as_json else _Lines()
     annotator = None
     if annotate:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption
+from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
 from edge_emotion.cli.terminal import note, progress
 
 
@@ -127,7 +127,7 @@ def train(
     shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
     shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
     brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,
-    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 +- this.")] = None,
+    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 to 1 + this.")] = None,
     gamma: Annotated[float | None, typer.Option(help="Augment: exponent 1 + this.")] = None,
     blur: Annotated[float | None, typer.Option(help="Augment: share that is blurred.")] = None,
     dark: Annotated[
@@ -136,7 +136,9 @@ def train(
     noise: Annotated[
         float | None, typer.Option(help="Augment: highest deviation, share of the range.")
     ] = None,
-    erase: Annotated[float | None, typer.Option(help="Augment: probability.")] = None,
+    erase: Annotated[
+        float | None, typer.Option(help="Augment: twice the share that loses a rectangle.")
+    ] = None,
 ) -> None:
     """Train a Keras CNN on labelled pictures and write a model folder.
 
@@ -153,7 +155,7 @@ def train(
         arguments["initial"] = str(initial)
     arguments["teachers"] = [str(path) for path in arguments.pop("teacher") or []] or None
     if labels is not None:
-        arguments["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
+        arguments["labels"] = listed(labels)
 
     from edge_emotion.quiet import quiet
     from edge_emotion.training.config import Plan, make_config
@@ -169,7 +171,7 @@ def train(
         out=out or run / "model",
         run=run,
         name=name,
-        command=_command([*data, *(teacher or []), *([initial] if initial else [])]),
+        command=_command([*data, *(teacher or []), *filter(None, [initial, config])]),
         source=source,
         terms=terms,
         folds=folds,
@@ -187,21 +189,33 @@ def train(
         )
         print(f"{line}; {e.caveat}" if e.caveat else line)
     print(plan.out)
-    note(f"predictions on held-out pictures: {plan.run / 'predictions.png'}")
-    note(f"next: edge-emotion export {plan.out} --calibration {data[0]}")
+    note(f"a sample of its predictions: {plan.run / 'predictions.png'}")
+    export = ["edge-emotion", "export", str(plan.out), "--calibration", str(data[0])]
+    note(f"next: {shlex.join(export)}")
 
 
-def _command(data: list[Path]) -> str:
-    """The command as given, without folders that exist on this machine only."""
+def _command(paths: list[Path]) -> str:
+    """The command as given, without folders that exist on this machine only.
+
+    Args:
+        paths: of which the name alone is told.
+    """
+
+    def told(word: str) -> str:
+        return Path(word).name if Path(word) in paths else word
+
     words = []
     hidden = False
     for word in sys.argv[1:]:
-        if word.split("=")[0] in ("--out", "--run", "--resume"):
-            hidden = "=" not in word and word != "--resume"
+        option, equals, value = word.partition("=")
+        if option in ("--out", "--run", "--resume"):
+            hidden = not equals and option != "--resume"
         elif hidden:
             hidden = False
+        elif option.startswith("--") and equals:
+            words.append(f"{option}={told(value)}")
         else:
-            words.append(Path(word).name if Path(word) in data else word)
+            words.append(told(word))
     return shlex.join(["edge-emotion", *words])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption
+from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
 from edge_emotion.cli.terminal import complain, note, progress
 from edge_emotion.cli.train import epoch_lines
 from edge_emotion.errors import MissingExtraError, UsageError
@@ -88,13 +88,13 @@ def tune(
 
     arguments: dict[str, Any] = {
         "learn_all": learn_all, "subject": subject, "seed": seed,
-        "labels": None if labels is None else _listed(labels),
+        "labels": None if labels is None else listed(labels),
     }  # fmt: skip
     base = make_config(config, arguments)
     named = set(given_values(config, arguments))
-    side_choice = None if sizes is None else [_number("--sizes", s, int) for s in _listed(sizes)]
+    side_choice = None if sizes is None else [_number("--sizes", s, int) for s in listed(sizes)]
     width_choice = (
-        None if widths is None else [_number("--widths", s, float) for s in _listed(widths)]
+        None if widths is None else [_number("--widths", s, float) for s in listed(widths)]
     )
     with quiet():
         from edge_emotion.benchmarks.beside import Beside
@@ -105,7 +105,7 @@ def tune(
         out, trials=trials, epochs=epochs, fraction=fraction, max_latency=max_latency,
         resume=resume,
     )  # fmt: skip
-    body_choice = None if bodies is None else _listed(bodies)
+    body_choice = None if bodies is None else listed(bodies)
     space = make_space(base, named, side_choice, width_choice, body_choice)
     try:
         found = search(
@@ -119,15 +119,12 @@ def tune(
     note(f"every trial: {out / 'trials.json'}; a file for train --config each: {out}/front-N.toml")
 
 
-def _listed(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def _number(option: str, word: str, kind: type[int] | type[float]) -> Any:
     try:
         return kind(word)
     except ValueError:
-        raise UsageError(f"{option}: {word!r} is no number of the kind that is needed") from None
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{option}: {word!r} is not {what}") from None
 
 
 def _report(trial: Trial) -> None:

@@ -49,7 +49,7 @@ class Architecture:
 def _baseline_cnn(shape: Shape) -> keras.Model:
     """The CNN that the project grew from: about 19 M parameters at 150 x 150 RGB."""
     if shape.body is not None:
-        raise UsageError("--body is of edge-cnn: baseline-cnn has the one it always had")
+        raise UsageError("--body is for edge-cnn: baseline-cnn has no other than its own")
     image = keras.Input(shape.input.shape, name=INPUT_NAME)
     x = layers.Rescaling(1 / 255, name="rescale")(image)
     for i, filters in enumerate((32, 64, 128), 1):

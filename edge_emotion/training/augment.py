@@ -128,9 +128,11 @@ def degradation(config: TrainConfig) -> Callable[[Any], Any]:
     if config.brightness:
         steps.append(layers.RandomBrightness(config.brightness))
     if config.contrast:
+        # Of one number Keras makes a range from 0: contrast is raised, and never lowered.
         steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
     if config.gamma or config.blur or config.dark or config.noise:
         steps.append(RandomQuality(config))
     if config.erase:
+        # Likewise a probability from 0 to this for each picture, half of it in the mean.
         steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
     return keras.Sequential(steps, name="degradation") if steps else lambda view: view

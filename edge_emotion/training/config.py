@@ -59,12 +59,12 @@ class TrainConfig:
     shift: float = 0.1  # share of the side, either way
     shear: float = 0.1  # tangent, either way
     brightness: float = 0.2  # share of the range, either way
-    contrast: float = 0.3  # factor 1 +- contrast
+    contrast: float = 0.3  # factor 1 to 1 + contrast: never less
     gamma: float = 0.2  # exponent 1 + gamma, either way
     blur: float = 0.2  # share of the pictures that are blurred, up to sigma = 2.2 pixels
     dark: float = 0.0  # share of the light that is missing at most; half keep all
     noise: float = 0.02  # highest standard deviation, share of the range; half get none
-    erase: float = 0.2  # probability that a rectangle is blotted out
+    erase: float = 0.2  # twice the share of the pictures of which a rectangle is blotted out
 
     def __post_init__(self) -> None:
         checks = {

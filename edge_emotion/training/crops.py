@@ -51,7 +51,7 @@ def crop_faces(
         What was made.
 
     Raises:
-        DataError: no class folders.
+        DataError: no class folders, or what an earlier run made is damaged.
         UsageError: context or side out of range, or `out` holds the photographs or other crops.
         ModelError: the finder cannot be run.
         OutputError: the folder cannot be written.
@@ -72,12 +72,16 @@ def crop_faces(
         name = Path(sample.key).with_suffix("")
         path = out / (f"{sample.key}.png" if names[name] > 1 else f"{name}.png")
         if path.exists():
-            with Image.open(path) as earlier:
-                if earlier.size != (side, side):
-                    raise UsageError(
-                        f"{path} is of an earlier run with --size {earlier.width}: name another "
-                        "--out, or that size"
-                    )
+            try:
+                with Image.open(path) as earlier:
+                    width, height = earlier.size
+            except OSError as error:
+                raise DataError(f"{path}: damaged: remove it, or name another --out") from error
+            if (width, height) != (side, side):
+                raise UsageError(
+                    f"{path} is of an earlier run with --size {width}: name another "
+                    "--out, or that size"
+                )
             made += 1
             continue
         try:

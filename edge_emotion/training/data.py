@@ -64,30 +64,40 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
             None: all that the data have.
 
     Raises:
-        DataError: nothing there, or no layout that is known.
+        DataError: nothing there, no layout that is known, or it cannot be read.
         UnknownNameError: a label that the data do not have.
         UsageError: a label named twice, or fewer than two.
     """
+    try:
+        dataset = _read_layout(path, labels)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: {error.strerror or error}") from error
+    if not dataset.samples:
+        raise DataError(f"{path}: no pictures with the labels {', '.join(dataset.labels)}")
+    for name in (dataset.name, *dataset.labels):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:  # no card could name it, after hours of training
+            raise DataError(f"{path}: the name {name!a} is not UTF-8: rename the folder") from error
+    crops = _crops(path)
+    context = crops.context if crops else 1.0
+    samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
+    return replace(dataset, samples=samples, face=crops.face if crops else dataset.face)
+
+
+def _read_layout(path: Path, labels: Sequence[str] | None) -> Dataset:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if not (path.is_file() or path.is_dir()):
         raise DataError(f"{path}: neither a file nor a folder")
     if path.is_file() and path.suffix.lower() == ".csv":
-        dataset = read_fer2013(path, labels)
-    elif path.is_file():
-        dataset = read_ferplus(path, ZipTree(path), labels)
-    else:
-        tree = FolderTree(path)
-        if tree.ferplus_root() is not None:
-            dataset = read_ferplus(path, tree, labels)
-        else:
-            dataset = _read_class_folders(path, labels)
-    if not dataset.samples:
-        raise DataError(f"{path}: no pictures with the labels {', '.join(dataset.labels)}")
-    crops = _crops(path)
-    context = crops.context if crops else 1.0
-    samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
-    return replace(dataset, samples=samples, face=crops.face if crops else dataset.face)
+        return read_fer2013(path, labels)
+    if path.is_file():
+        return read_ferplus(path, ZipTree(path), labels)
+    tree = FolderTree(path)
+    if tree.ferplus_root() is not None:
+        return read_ferplus(path, tree, labels)
+    return _read_class_folders(path, labels)
 
 
 def _crops(path: Path) -> CropRecord | None:

@@ -41,7 +41,7 @@ class EarlierModel:
     network: keras.Model
     labels: list[str]
     temperature: float
-    seen: NDArray[np.uint64]  # `pixel_hash` of its training pictures; none if not recorded
+    seen: NDArray[np.uint64] | None  # `pixel_hash` of its training pictures; None: not recorded
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -76,7 +76,7 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
     known = read_trained_on(artefact.path.parent)
     return EarlierModel(
         card.name, card.keras_sha256, runtime.logits_model, card.labels,
-        card.confidence.temperature, np.zeros(0, np.uint64) if known is None else known.train,
+        card.confidence.temperature, None if known is None else known.train,
     )  # fmt: skip
 
 
@@ -92,22 +92,30 @@ class Earlier:
         initial = None if self.initial is None else str(self.initial)
         return {"initial": initial, "teachers": [str(teacher) for teacher in self.teachers] or None}
 
-    def check_unseen(self, held_out: NDArray[np.uint64]) -> None:
+    def check_unseen(self, held_out: NDArray[np.uint64]) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
 
         Args:
             held_out: `pixel_hash` of the pictures that figures will be quoted on.
 
+        Returns:
+            Names of the models that do not record what they have learnt.
+
         Raises:
             UsageError: one of them is among a model's training pictures.
         """
+        unknown = []
         for model in [*filter(None, [self.initial]), *self.teachers]:
+            if model.seen is None:
+                unknown.append(model.name)
+                continue
             count = int(np.isin(held_out, model.seen).sum())
             if count:
                 raise UsageError(
                     f"{model.name} was trained on {count} of the pictures that are held out here: "
                     "divide the data as in its card (seed, fractions, subject), or leave it out"
                 )
+        return unknown
 
 
 def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:

@@ -67,7 +67,7 @@ class ZipTree:
     def __init__(self, path: Path) -> None:
         try:
             self.zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged ones raise nearly anything
             raise DataError(f"{path}: not a zip, a csv or a folder: {error}") from error
         self.names = set(self.zip.namelist())
 

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import OUTPUT_NAME, InputSpec
-from edge_emotion.errors import DataError, InputError, MissingExtraError, UsageError
+from edge_emotion.errors import (
+    CheckError,
+    DataError,
+    InputError,
+    MissingExtraError,
+    UsageError,
+)
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import Shape, get_architecture
@@ -100,14 +106,22 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.history.append({k: float(v) for k, v in (logs or {}).items()})
-        if kept_epoch(self.history, self.config) == len(self.history):
+        done = len(self.history)
+        if kept_epoch(self.history, self.config) == done:
             with replacing(self.folder / "kept.weights.h5") as path:
                 self.model.get_layer("network").save_weights(path)
-        with replacing(self.folder / "last.weights.h5") as path:
+        with replacing(_state_file(self.folder, done)) as path:
             self.model.save_weights(path)
         write_bytes(self.folder / "history.json", json.dumps(self.history, indent=1).encode())
+        # Only now: after a kill in between, the history still ends with the epoch before.
+        _state_file(self.folder, done - 1).unlink(missing_ok=True)
         if _is_over(self.history, self.config):
             self.model.stop_training = True
+
+
+def _state_file(folder: Path, epoch: int) -> Path:
+    """Weights and optimizer after an epoch, counted from 1."""
+    return folder / f"epoch-{epoch}.weights.h5"
 
 
 def kept_epoch(history: History, config: TrainConfig) -> int:
@@ -207,7 +221,6 @@ def fit(
         callbacks: further Keras callbacks, such as a progress bar.
         log: told in a line what happens.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -231,7 +244,7 @@ def fit(
         if history:
             model.optimizer.build(model.trainable_variables)
             # The optimizer's state is among the weights.
-            _load_weights(model, folder / "last.weights.h5")
+            _load_weights(model, _state_file(folder, len(history)))
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
@@ -328,9 +341,16 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
 def predict_logits(
     logits_model: keras.Model, pixels: NDArray[np.uint8], batch: int = 256
 ) -> NDArray[np.float32]:
-    """Logits of shape (N, labels), in batches, so that `pixels` may be a memory map."""
+    """Logits of shape (N, labels), in batches, so that `pixels` may be a memory map.
+
+    Raises:
+        CheckError: they are not finite.
+    """
     parts = [
         np.asarray(logits_model(pixels[i : i + batch].astype(np.float32), training=False))
         for i in range(0, len(pixels), batch)
     ]
-    return np.concatenate(parts)
+    logits = np.concatenate(parts)
+    if not np.isfinite(logits).all():
+        raise CheckError("the training diverged: logits that are no numbers; lower learning_rate")
+    return logits

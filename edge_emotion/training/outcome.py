@@ -93,9 +93,8 @@ def write_model(
     evaluations: list[Evaluation],
     earlier: Earlier,
 ) -> ModelCard:
-    """The Keras file and the card; what was exported from an earlier model there goes."""
+    """The Keras file, then the card."""
     model = fitted.logits_model
-    remove_exports(plan.out)
     with replacing(plan.out / KERAS_NAME) as path:
         with_softmax(model).save(path)
     extra = {"folds": plan.folds, "validate_on_train": plan.validate_on_train} | earlier.record()
@@ -126,7 +125,11 @@ def write_model(
 
 
 def write_seen(train: NDArray[np.uint64], valid: NDArray[np.uint64], plan: Plan) -> None:
-    """Hashes of the pictures that the network was trained and validated on."""
+    """Hashes of the pictures that the network was trained and validated on.
+
+    What was exported or distilled from an earlier model there goes.
+    """
+    remove_exports(plan.out)
     with replacing(plan.out / TRAINED_ON_NAME) as path:
         np.savez_compressed(path, hashes=np.concatenate([train, valid]), train=len(train))
 

@@ -126,7 +126,7 @@ def split_pictures(
     """
     publisher = np.array([s or "train" for s in loaded.splits])
     parts: Splits = {name: np.flatnonzero(publisher == name) for name in SPLITS}
-    dropped = _drop_leaks(parts, groups)
+    dropped = drop_leaks(parts, groups)
     datasets = np.array(loaded.datasets)
     words = []
     for dataset in dict.fromkeys(loaded.datasets):
@@ -147,13 +147,13 @@ def split_pictures(
                 words.append(
                     f"{where}{name}: {fraction:.0%}, stratified by label, duplicates kept together"
                 )
-    dropped += _drop_leaks(parts, groups)  # one data set may hold pictures of another
+    dropped += drop_leaks(parts, groups)  # one data set may hold pictures of another
     if not len(parts["train"]):
         raise DataError("no picture is left to train on: all of them are in valid or test as well")
     return parts, dropped, "; ".join(words)
 
 
-def _drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
+def drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
     """Take out of `parts` what is the same, or nearly the same, as a picture of a later part."""
     dropped: Counter[str] = Counter()
     for later, earlier in (("test", ("train", "valid")), ("valid", ("train",))):

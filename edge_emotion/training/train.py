@@ -40,7 +40,7 @@ from edge_emotion.training.outcome import (
     write_model,
     write_seen,
 )
-from edge_emotion.training.splits import split_pictures
+from edge_emotion.training.splits import drop_leaks, split_pictures
 
 CONFIG_NAME = "config.json"
 
@@ -71,6 +71,7 @@ def train_model(
     Raises:
         DataError: the pictures cannot be read or divided.
         UsageError: the run folder holds another run.
+        CheckError: the training diverged.
     """
     if plan.folds == 1 or plan.folds < 0:
         raise UsageError(f"--folds must be 2 or more, not {plan.folds}")
@@ -102,10 +103,11 @@ def _train(
     outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
     earlier = open_all(config, input_spec(config).shape)
-    if not plan.validate_on_train:
-        # Folds hold out each picture once.
-        held_out = SPLITS if plan.folds else ("valid", "test")
-        earlier.check_unseen(np.concatenate([loaded.hashes[parts[name]] for name in held_out]))
+    # Folds hold out each picture once.
+    held_out = SPLITS if plan.folds else ("test",) if plan.validate_on_train else ("valid", "test")
+    hashes = np.concatenate([loaded.hashes[parts[name]] for name in held_out])
+    for name in earlier.check_unseen(hashes):
+        log(f"{name} does not record what it has learnt: pictures held out here may be among it")
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
@@ -138,9 +140,10 @@ def _train(
         loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
-    card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
+    # The card last: a folder that has one is whole, and knows its training pictures.
     write_seen(*seen, plan)
     write_distilled(fitted, plan, config, progress)
+    card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     return card
@@ -194,13 +197,15 @@ def _divide(
     loaded: LoadedPictures, groups: NDArray[np.int64], config: TrainConfig, plan: Plan
 ) -> tuple[Splits, Counter[str], str]:
     if plan.validate_on_train:
-        everything = np.flatnonzero(np.array([s != "test" for s in loaded.splits]))
+        test = np.array([split == "test" for split in loaded.splits])
         parts: Splits = {
-            "train": everything,
-            "valid": everything,
-            "test": np.setdiff1d(np.arange(len(loaded)), everything),
+            "train": np.flatnonzero(~test),
+            "valid": np.empty(0, np.int64),
+            "test": np.flatnonzero(test),
         }
-        return parts, Counter(), "validation = training pictures, as in the original project"
+        dropped = drop_leaks(parts, groups)  # the test figures are of held-out pictures
+        parts["valid"] = parts["train"]
+        return parts, dropped, "validation = training pictures, as in the original project"
     return split_pictures(
         loaded,
         groups,

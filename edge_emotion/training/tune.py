@@ -239,10 +239,10 @@ class _Search:
         if most is not None and cost.latency > most:
             reason = f"{cost.latency:.2f} times the latency, more than {most:g}"
             return Trial(number, "too slow", settings, reason, cost), cost.latency - most
-        score = self._score(number, config)
-        if score is None:
-            reason = "the training diverged: logits that are no numbers"
-            return Trial(number, "infeasible", settings, reason, cost), 1.0
+        try:
+            score = self._score(number, config)
+        except CheckError as error:
+            return Trial(number, "infeasible", settings, str(error), cost), 1.0
         return Trial(number, "trained", settings, None, cost, score), 0.0
 
     def _cost(self, config: TrainConfig) -> Cost:
@@ -255,8 +255,12 @@ class _Search:
             self._costs[shape] = cost
         return self._costs[shape]
 
-    def _score(self, number: int, config: TrainConfig) -> Score | None:
-        """Train for a while and score on validation pictures; None: it diverged."""
+    def _score(self, number: int, config: TrainConfig) -> Score:
+        """Train for a while and score on validation pictures.
+
+        Raises:
+            CheckError: the training diverged.
+        """
         loaded = self._at(config)
         keras.backend.clear_session()
         folder = self.plan.out / WORK_NAME / "trial"
@@ -273,8 +277,6 @@ class _Search:
             loaded, parts = keep_labels(loaded, {"valid": valid}, self._outputs)
             valid = parts["valid"]
         logits = predict_logits(model, loaded.pixels[valid])
-        if not np.isfinite(logits).all():
-            return None
         found = evaluate(
             logits, loaded.labels[valid], [name for name, _ in self._gathered.chosen],
             data=f"{self._gathered.dataset.name} valid", protocol="held-out",

@@ -216,9 +216,9 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
 
 def test_usage() -> None:
     assert compared().exit_code == 2
-    result = compared("a.json", "--json", "out.json")
+    result = compared("a.json", "--json", "out.json", "--gate")  # which would pass nothing
     assert result.exit_code == 2
-    assert "--compare only prints" in result.stderr
+    assert "--compare only prints: leave --json, --gate out" in result.stderr
     result = CliRunner().invoke(app, ["bench", "edge-cnn", "baseline-cnn"])
     assert result.exit_code == 2
     assert "one model at a time" in result.stderr
