@@ -176,10 +176,25 @@ def test_mistyped_on_error_is_not_taken_for_another(predictor):
         predictor.predict_many([], on_error="retrun")
 
 
-@pytest.mark.parametrize("one", ["face.jpg", b"\x89PNG"])
+@pytest.mark.parametrize(
+    "one",
+    [
+        "face.jpg",
+        b"\x89PNG",
+        Image.new("RGB", (4, 4)),
+        *(np.zeros(shape, np.uint8) for shape in [(48, 48), (48, 48, 1), (48, 48, 3), (48, 48, 4)]),
+    ],
+    ids=lambda one: f"{type(one).__name__}{getattr(one, 'shape', '')}",
+)
 def test_one_picture_given_as_many_is_explained(predictor, one):
     with pytest.raises(UsageError, match="use predict for one"):
         predictor.predict_many(one)
+
+
+def test_an_array_of_several_pictures_is_read_one_by_one(predictor):
+    several = np.stack([tiny.shade(value) for value in tiny.SHADES])
+    for array in (several, np.stack([several] * 3, axis=-1)):  # grey, and RGB
+        assert [p.label for p in predictor.predict_many(array)] == list(tiny.SHADES.values())
 
 
 def test_bad_picture_alone(predictor):
