@@ -197,6 +197,26 @@ def test_an_array_of_several_pictures_is_read_one_by_one(predictor):
         assert [p.label for p in predictor.predict_many(array)] == list(tiny.SHADES.values())
 
 
+def test_mirror_is_the_mean_of_a_picture_s_and_its_mirror_image_s_answer(tmp_path, monkeypatch):
+    predictor = predictor_with(tmp_path)
+    mirrored = Predictor(predictor.path.parent, mirror=True)
+
+    def logits(batch):  # bright at the left is angry, at the right sad
+        left, right = (batch[:, :, half].mean(axis=(1, 2, 3)) for half in (slice(4), slice(4, 8)))
+        return np.stack([left / 64, np.full(len(batch), 1.0), right / 32], axis=1)
+
+    for own in (predictor, mirrored):
+        monkeypatch.setattr(own._runtime, "logits", logits)
+    picture = np.hstack([np.full((8, 4), 200, np.uint8), np.full((8, 4), 40, np.uint8)])
+    one, other = predictor.predict(picture), predictor.predict(picture[:, ::-1])
+    assert (one.label, other.label) == ("angry", "sad")
+    expected = {k: (one.probabilities[k] + other.probabilities[k]) / 2 for k in tiny.LABELS}
+    for way in (picture, picture[:, ::-1]):
+        both = mirrored.predict(way)
+        assert both.probabilities == pytest.approx(expected)
+        assert (both.label, both.score) == ("sad", both.probabilities["sad"])
+
+
 def test_bad_picture_alone(predictor):
     with pytest.raises(PictureError, match=r"missing\.jpg: No such file"):
         predictor.predict("missing.jpg")
