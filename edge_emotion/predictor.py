@@ -118,8 +118,8 @@ class Predictor:
         """Find the faces in a picture and read each; all go through the model as one batch.
 
         Args:
-            picture: see `predict`. A JPEG as path or bytes of more than 1,920 pixels is decoded at
-                a fraction of its size.
+            picture: see `predict`. A JPEG as path or bytes whose shorter side has 1,920 pixels or
+                more is decoded at a fraction of its size.
             boxes: of faces, (x, y, width, height) in pixels of the upright original, about from
                 brow to chin; None: they are looked for.
             max_faces: read at most so many, the largest; 1 or more.
