@@ -39,9 +39,10 @@ def write_readme(folder: Path, card: ModelCard) -> None:
     path = folder / README_NAME
     failures = folder / FAILURES_NAME
     try:
-        page = model_readme(card, failures.read_text("utf-8") if failures.exists() else None)
-    except ValueError as error:
+        text = failures.read_text("utf-8") if failures.exists() else None
+    except UnicodeDecodeError as error:
         raise ModelError(f"{failures}: not UTF-8: save it as UTF-8") from error
+    page = model_readme(card, text)
     older = path.read_text("utf-8", "replace") if path.is_file() else MADE_FROM
     if MADE_FROM not in older:
         return
