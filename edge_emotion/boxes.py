@@ -65,6 +65,9 @@ def _boxed(box: Box, image: Image.Image, width: int, height: int) -> Face:
 def check_faces(found: Any, finder: object) -> list[Face]:
     """What a finder gave, if it is what `edge_emotion.faces.Finder` promises.
 
+    Returns:
+        Its faces, in numbers of Python: those of numpy overflow, and JSON does not take them.
+
     Raises:
         UsageError: it is not; names the finder and what is wrong.
     """
@@ -73,6 +76,7 @@ def check_faces(found: Any, finder: object) -> list[Face]:
         raise UsageError(
             f"the finder {name} must give a list of edge_emotion.faces.Face, not {_short(found)}"
         )
+    faces = []
     for face in found:
         if not is_box(face.box):
             raise UsageError(
@@ -82,10 +86,13 @@ def check_faces(found: Any, finder: object) -> list[Face]:
         if not is_share(face.score):
             raise UsageError(f"the finder {name}: a score is 0 to 1, not {_short(face.score)}")
         try:
-            check_landmarks(face.landmarks)
+            points = check_landmarks(face.landmarks)
         except UsageError as error:
             raise UsageError(f"the finder {name}: {error}") from error
-    return list(found)
+        x, y, w, h = (float(v) for v in face.box)
+        landmarks = tuple((float(u), float(v)) for u, v in points)
+        faces.append(Face((x, y, w, h), float(face.score), landmarks))
+    return faces
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,8 +218,6 @@ def compare(
         return result
     lost = int(((one == labels) & (other != labels)).sum())
     gained = int(((one != labels) & (other == labels)).sum())
-    from dataclasses import replace
-
     return replace(
         result,
         accuracy_float=float((one == labels).mean()),

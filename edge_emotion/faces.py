@@ -293,7 +293,8 @@ def detector_path(path: Path | None = None) -> Path | None:
     if path is not None:
         return path
     places = Path(sys.prefix) / BUNDLED, user_file(YUNET)
-    return next((place for place in places if place.exists()), None)
+    # os.path: a place that may not be looked into has none, where Path.exists would raise.
+    return next((place for place in places if os.path.exists(place)), None)  # noqa: PTH110
 
 
 def open_finder(name: str, *, detector: Path | None = None, threads: int = 1) -> Finder:
@@ -316,7 +317,7 @@ def open_finder(name: str, *, detector: Path | None = None, threads: int = 1) ->
     path = detector_path(detector)
     if path is None:
         raise ModelError("the face finder yunet has no file yet: run edge-emotion fetch yunet")
-    if path.exists() and not is_whole(path, YUNET):
+    if os.path.exists(path) and not is_whole(path, YUNET):  # noqa: PTH110 - likewise
         raise ModelError(f"detector {path}: damaged, or not {YUNET.name}; {_FETCH}")
     return YuNet(path, threads=threads)
 

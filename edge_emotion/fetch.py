@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_emotion.errors import ChecksumError, InputError, OutputError, UnknownNameError
+from edge_emotion.files import sha256
 
 #: Environment variable that names a detector's file.
 DETECTOR_VARIABLE = "EDGE_EMOTION_DETECTOR"
@@ -46,10 +46,7 @@ def user_file(file: RemoteFile) -> Path:
 def is_whole(path: Path, file: RemoteFile) -> bool:
     """Whether `path` holds that very file."""
     try:
-        return (
-            path.stat().st_size == file.size
-            and hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
-        )
+        return path.stat().st_size == file.size and sha256(path) == file.sha256
     except OSError:
         return False
 
@@ -124,7 +121,7 @@ def _download(file: RemoteFile, part: Path, progress: Callable[[int, int], None]
 
     try:
         answer = urllib.request.build_opener(OnlyHttps).open(request, timeout=30)
-    except (urllib.error.URLError, TimeoutError, http.client.HTTPException, OSError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # the last: a proxy's URL
         if isinstance(error, urllib.error.HTTPError):
             error.close()
             if error.code == 416:
@@ -135,7 +132,7 @@ def _download(file: RemoteFile, part: Path, progress: Callable[[int, int], None]
         while done <= file.size:
             try:
                 chunk = answer.read(min(65536, file.size + 1 - done))
-            except (TimeoutError, http.client.HTTPException, OSError) as error:
+            except (OSError, http.client.HTTPException) as error:
                 raise unreachable(error) from error
             if not chunk:
                 break

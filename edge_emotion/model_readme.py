@@ -13,9 +13,12 @@ from edge_emotion.card import (
     FaceCrop,
     ModelCard,
 )
+from edge_emotion.errors import ModelError
 from edge_emotion.files import write_bytes
 
 README_NAME = "README.md"
+#: By this a page is known as one of these.
+MADE_FROM = f"Made from `{CARD_NAME}`"
 #: How many kinds of error a card names for each data set.
 ERRORS = 3
 #: Between these stand the tables of a benchmark; edge_emotion.benchmarks.markdown writes them.
@@ -27,11 +30,23 @@ def write_readme(folder: Path, card: ModelCard) -> None:
     """Write ``README.md`` beside the card, whole or not at all.
 
     A page with a place for a benchmark keeps it, empty: what was measured is of another export.
+    A ``README.md`` that was not made from a card, as of a user's own project, is left as it is.
+
+    Raises:
+        ModelError: the failure cases cannot be read.
+        OutputError: it cannot be written.
     """
     path = folder / README_NAME
     failures = folder / FAILURES_NAME
-    page = model_readme(card, failures.read_text("utf-8") if failures.exists() else None)
-    if path.exists() and BENCH_START in path.read_text("utf-8"):
+    try:
+        text = failures.read_text("utf-8") if failures.exists() else None
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{failures}: not UTF-8: save it as UTF-8") from error
+    page = model_readme(card, text)
+    older = path.read_text("utf-8", "replace") if path.is_file() else MADE_FROM
+    if MADE_FROM not in older:
+        return
+    if BENCH_START in older:
         page += f"\n## Benchmark\n\n{BENCH_START}\n{BENCH_END}\n"
     write_bytes(path, page.encode())
 
@@ -47,7 +62,7 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
     colour = "grey" if spec.channels == 1 else "RGB"
     parts = [
         f"# {card.name}",
-        f"Made from `{CARD_NAME}`{f' and `{FAILURES_NAME}`' if failures else ''}; do not edit.",
+        f"{MADE_FROM}{f' and `{FAILURES_NAME}`' if failures else ''}; do not edit.",
         f"Reads {', '.join(card.labels)} from a picture of one face. Input: uint8 NHWC, "
         f"{spec.height} x {spec.width}, {colour}, {spec.resize} resize. Output: logits. "
         f"{training.parameters:,} parameters, {training.multiply_adds / 1e6:.1f} M multiply-adds.",
@@ -149,7 +164,7 @@ def _errors(e: Evaluation) -> list[str]:
         return []
     wrong = sum(count for count, _, _ in found)
     words = "; ".join(f"{count} {true} read as {answer}" for count, true, answer in found[:ERRORS])
-    return [f"{wrong} errors, most of them: {words}."]
+    return [f"{wrong} {'error' if wrong == 1 else 'errors'}, the commonest: {words}."]
 
 
 def _exports(exports: list[ExportRecord]) -> str:

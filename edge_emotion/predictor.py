@@ -118,8 +118,8 @@ class Predictor:
         """Find the faces in a picture and read each; all go through the model as one batch.
 
         Args:
-            picture: see `predict`. A JPEG as path or bytes of more than 1,920 pixels is decoded at
-                a fraction of its size.
+            picture: see `predict`. A JPEG as path or bytes whose shorter side has 1,920 pixels or
+                more is decoded at a fraction of its size.
             boxes: of faces, (x, y, width, height) in pixels of the upright original, about from
                 brow to chin; None: they are looked for.
             max_faces: read at most so many, the largest; 1 or more.
@@ -237,7 +237,7 @@ class Predictor:
             UsageError: fewer than one picture in a batch, another `on_error`, or one picture
                 instead of several.
         """
-        if isinstance(pictures, (str, bytes, Path)):
+        if isinstance(pictures, (str, bytes, Path, Image.Image)) or _is_one_picture(pictures):
             raise UsageError("predict_many takes an iterable of pictures: use predict for one")
         if on_error not in ("raise", "return"):
             raise UnknownNameError("on_error", on_error, ("raise", "return"))
@@ -297,3 +297,10 @@ class Predictor:
                 )
             )
         return results
+
+
+def _is_one_picture(pictures: object) -> bool:
+    """Whether this is an array of one picture, whose rows would be taken for pictures."""
+    return isinstance(pictures, np.ndarray) and (
+        pictures.ndim < 3 or (pictures.ndim == 3 and pictures.shape[2] in (1, 3, 4))
+    )

@@ -52,8 +52,9 @@ def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> I
 
     Args:
         picture: see `Picture`.
-        at_least: (width, height) in pixels that the caller needs. A JPEG twice that size or more
-            is decoded at a fraction of its size (libjpeg's DCT scaling), which is much faster.
+        at_least: (width, height) in pixels that the caller needs. A JPEG whose shorter side is
+            four times the larger of the two or more is decoded at a fraction of its size (libjpeg's
+            DCT scaling), which is much faster.
 
     Returns:
         An RGB image. With `at_least` it may be smaller than the original, never smaller than

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edge_emotion.boxes import is_box
 from edge_emotion.errors import InputError, PictureError, UsageError
 from edge_emotion.faces import Box, best_finder, open_finder
 from edge_emotion.photographs import PhotoPrediction
@@ -91,9 +92,6 @@ def read_boxes(path: Path) -> Boxes:
     Raises:
         InputError: it cannot be read, or holds something else.
     """
-
-    from edge_emotion.boxes import is_box
-
     kind = dict[str, list[tuple[float, float, float, float]]]
     try:
         boxes = msgspec.json.decode(path.read_bytes(), type=kind)

@@ -255,6 +255,25 @@ def test_whatever_fails_leaves_the_older_bundle_and_nothing_else(
     assert sorted((p, p.stat().st_ino) for p in tmp_path.rglob("*")) == before
 
 
+def test_ctrl_c_between_the_two_renames_puts_the_older_bundle_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    make_bundle(out, PI)
+    before = sorted((p, p.stat().st_ino) for p in tmp_path.rglob("*"))
+    replace = Path.replace
+
+    def interrupted(source: Path, target: Path) -> Path:
+        if target == out and source.name != "older":
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_bundle(out, PI, overwrite=True)
+    assert sorted((p, p.stat().st_ino) for p in tmp_path.rglob("*")) == before
+
+
 # --- wheels
 
 

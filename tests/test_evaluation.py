@@ -136,6 +136,32 @@ def test_without_scikit_learn_the_pip_command_is_said(monkeypatch):
         score([0], [0])
 
 
+def test_the_most_certain_nine_tenths_by_hand():
+    """Of eleven answers the least certain is left out, whether it is wrong or right."""
+    predicted = [0] * 11
+    logits = np.concatenate(
+        [logits_for([0], confidence) for confidence in np.linspace(0.5, 0.99, 11)]
+    )
+    one_wrong = np.array([1] + [0] * 10)
+    found = evaluate(logits, one_wrong, NAMES, data="test", protocol="held-out")
+    assert (found.accuracy, found.accuracy_most_certain) == (10 / 11, 1)
+    found = evaluate(logits[::-1], one_wrong, NAMES, data="test", protocol="held-out")
+    assert (found.accuracy, found.accuracy_most_certain) == (10 / 11, 9 / 10)
+    assert score(predicted, predicted).accuracy_most_certain == 1
+
+
+def test_the_mirrored_answer_is_the_mean_of_the_two_probabilities():
+    """Of probabilities, as `Predictor` has it."""
+    plain = np.log(np.array([[0.45, 0.05, 0.5], [0.2, 0.7, 0.1]], np.float32))
+    mirrored = np.log(np.array([[0.2, 0.75, 0.05], [0.7, 0.1, 0.2]], np.float32))
+    found = evaluate(
+        plain, np.array([1, 0]), NAMES, mirrored=mirrored, data="test", protocol="held-out"
+    )
+    # 0.65 / 0.8 / 0.55, and 0.9 / 0.8 / 0.3; by the mean of the logits the first were angry.
+    assert (found.accuracy, found.accuracy_mirrored) == (0, 1)
+    assert score([0], [0]).accuracy_mirrored is None
+
+
 # calibration error
 
 

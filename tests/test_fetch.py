@@ -180,6 +180,14 @@ def test_offline_names_the_place(place, monkeypatch):
     assert f"put the file at {place}" in line
 
 
+def test_a_proxy_that_is_no_url(place, monkeypatch):
+    pin(monkeypatch, "https://no-such-host.invalid/file")
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("https_proxy", "http:/proxy")
+    with pytest.raises(InputError, match=r"proxy URL with no authority.*put the file at"):
+        fetch.fetch("yunet")
+
+
 def test_a_name_that_cannot_be_resolved(place, monkeypatch):
     pin(monkeypatch, "https://no-such-host.invalid/file")
     with pytest.raises(InputError, match="put the file at"):

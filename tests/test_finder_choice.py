@@ -73,6 +73,14 @@ def test_the_fetched_file_is_taken_then_the_named_one(tiny_yunet, monkeypatch, t
     assert best_finder(detector=tiny_yunet).name == "yunet"
 
 
+def test_a_place_that_cannot_be_looked_into_is_one_without_a_file(monkeypatch, tmp_path):
+    """A home of somebody else's, say; here a name that no file system takes."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
+    assert best_finder().name == "hog"
+    with pytest.raises(ModelError, match=r"x: File name too long; get the right one"):
+        best_finder(detector=tmp_path / ("x" * 300))
+
+
 def test_yunet_asked_for_without_a_file():
     with pytest.raises(ModelError, match="run edge-emotion fetch yunet"):
         open_finder("yunet")

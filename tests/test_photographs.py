@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import sys
 
@@ -341,8 +342,19 @@ def test_what_a_finder_may_give(model_folder):
     )
     faces = Predictor(model_folder, finder=Own(found)).predict_faces(patches.two_faces())
     assert [f.box[0] for f in faces] == [-50, GREEN[0], BLUE[0]]
+    assert json.loads(json.dumps([(f.box, f.landmarks, f.detection) for f in faces]))
     for f in faces:
         assert math.isclose(sum(f.prediction.probabilities.values()), 1, abs_tol=1e-6)
+
+
+def test_the_largest_face_is_so_in_small_integers_too(model_folder):
+    """In 16 bits 300 x 300 is 24,464, and 200 x 200 is 40,000."""
+    boxes = [np.array([0, 0, side, side], np.uint16) for side in (200, 300)]
+    found = [Face(box, 1, typical_landmarks(box)) for box in boxes]
+    (face,) = Predictor(model_folder, finder=Own(found)).predict_faces(
+        patches.two_faces(), max_faces=1
+    )
+    assert face.box == (0, 0, 300, 300)
 
 
 @pytest.mark.parametrize(

@@ -176,10 +176,45 @@ def test_mistyped_on_error_is_not_taken_for_another(predictor):
         predictor.predict_many([], on_error="retrun")
 
 
-@pytest.mark.parametrize("one", ["face.jpg", b"\x89PNG"])
+@pytest.mark.parametrize(
+    "one",
+    [
+        "face.jpg",
+        b"\x89PNG",
+        Image.new("RGB", (4, 4)),
+        *(np.zeros(shape, np.uint8) for shape in [(48, 48), (48, 48, 1), (48, 48, 3), (48, 48, 4)]),
+    ],
+    ids=lambda one: f"{type(one).__name__}{getattr(one, 'shape', '')}",
+)
 def test_one_picture_given_as_many_is_explained(predictor, one):
     with pytest.raises(UsageError, match="use predict for one"):
         predictor.predict_many(one)
+
+
+def test_an_array_of_several_pictures_is_read_one_by_one(predictor):
+    several = np.stack([tiny.shade(value) for value in tiny.SHADES])
+    for array in (several, np.stack([several] * 3, axis=-1)):  # grey, and RGB
+        assert [p.label for p in predictor.predict_many(array)] == list(tiny.SHADES.values())
+
+
+def test_mirror_is_the_mean_of_a_picture_s_and_its_mirror_image_s_answer(tmp_path, monkeypatch):
+    predictor = predictor_with(tmp_path)
+    mirrored = Predictor(predictor.path.parent, mirror=True)
+
+    def logits(batch):  # bright at the left is angry, at the right sad
+        left, right = (batch[:, :, half].mean(axis=(1, 2, 3)) for half in (slice(4), slice(4, 8)))
+        return np.stack([left / 64, np.full(len(batch), 1.0), right / 32], axis=1)
+
+    for own in (predictor, mirrored):
+        monkeypatch.setattr(own._runtime, "logits", logits)
+    picture = np.hstack([np.full((8, 4), 200, np.uint8), np.full((8, 4), 40, np.uint8)])
+    one, other = predictor.predict(picture), predictor.predict(picture[:, ::-1])
+    assert (one.label, other.label) == ("angry", "sad")
+    expected = {k: (one.probabilities[k] + other.probabilities[k]) / 2 for k in tiny.LABELS}
+    for way in (picture, picture[:, ::-1]):
+        both = mirrored.predict(way)
+        assert both.probabilities == pytest.approx(expected)
+        assert (both.label, both.score) == ("sad", both.probabilities["sad"])
 
 
 def test_bad_picture_alone(predictor):

@@ -467,6 +467,36 @@ def test_an_engine_that_fails_on_a_picture_is_counted(
     assert labels(out) == {"old.png": ["ended the process 3 times"]}
 
 
+def test_a_full_disk_is_no_picture_s_fault(
+    place: Path, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r.jsonl"
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    for _ in range(2 * MOST_ATTEMPTS):  # the service starts again and again
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OutputError, match="No space left on device"):
+                watch(place, out, model_folder, [])
+    watch(place, out, model_folder, [])
+    assert labels(out) == {"old.png": ["sad"]}
+
+
+def test_a_picture_that_is_never_the_one_that_was_seen_is_not_blamed(
+    place: Path, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network's disk whose listing is older than its files."""
+    out = tmp_path / "r.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "read_whole", lambda picture: None)
+        watch(place, out, model_folder, [], more=run.LAST_TRY + 2 * MOST_ATTEMPTS)
+    assert lines(out) == []
+    watch(place, out, model_folder, [])
+    assert labels(out) == {"old.png": ["sad"]}
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"\0" * 26, b"f" * 16 + b" -1\n"])
 def test_a_damaged_count_counts_nothing(tmp_path: Path, content: bytes) -> None:
     attempts = Attempts(tmp_path / "r.jsonl")

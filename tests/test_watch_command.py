@@ -175,6 +175,7 @@ def test_what_is_missing_or_mistyped(place: Path, tmp_path: Path, model_folder: 
     for arguments, code, words in (
         ((tmp_path / "none", out, model_folder), 4, "name a folder of pictures"),
         ((place / "1.png", out, model_folder), 4, "name a folder of pictures"),
+        ((place / ("x" * 300), out, model_folder), 4, "name a folder of pictures"),
         ((place, place, model_folder), 5, "name another place"),
         ((place, out, "edge-cmn"), 2, "did you mean 'edge-cnn'"),
         ((place, out, model_folder, "--threads", "0"), 2, "threads"),

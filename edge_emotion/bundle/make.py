@@ -300,11 +300,11 @@ def _archive(folder: Path, path: Path) -> None:
 def _move(folder: Path, out: Path) -> None:
     """Put a finished folder in the place of an older one, or of nothing."""
     older = folder.with_name("older")
-    if out.exists():
-        out.replace(older)
     try:
+        if out.exists():
+            out.replace(older)
         folder.replace(out)
-    except OSError:
+    except BaseException:  # Ctrl-C too: `older` is removed with the folder that it lies in
         with suppress(OSError):
             older.replace(out)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +84,7 @@ def watch(
     if math.isnan(interval):
         raise UsageError("--interval nan is no number of seconds")
     with Stop() as stop:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
             raise InputError(f"cannot watch {folder}: name a folder of pictures")
         results = Results(out, note)
         try:

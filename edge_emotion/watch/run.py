@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from edge_emotion.errors import PictureError
+from edge_emotion.errors import OutputError, PictureError
 from edge_emotion.preprocess import MAX_BYTES
 from edge_emotion.reading import Reader, answer_row
 from edge_emotion.watch.attempts import MOST_ATTEMPTS, Attempts
@@ -77,7 +77,7 @@ class Watcher:
         attempts = Attempts(self.results.path)
         try:
             self._run(once, attempts)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OutputError):  # Ctrl-C, a full disk: no picture's fault
             attempts.close()
             raise
         attempts.close()  # after any other exception they are counted
@@ -107,8 +107,9 @@ class Watcher:
         else:
             try:
                 data = read_whole(picture)
-                if data is None:
-                    return  # another picture by now, or none: the next look sees it
+                if data is None:  # another picture by now, or none: the next look sees it
+                    attempts.survived()
+                    return
                 row = {"path": picture.path, **answer_row(self._read_picture(data))}
             except PictureError as error:
                 if looks < LAST_TRY:
