@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge_emotion.chips import advice_for
+from edge_emotion.chips import advice_for, needs_no_extra
 from edge_emotion.machine import DOT_PRODUCT_FLAGS
 
-from .budget import TIE, needs_no_extra, outside
+from .budget import TIE, outside
 from .caveats import NOISE, caveats, rounds, spread
 from .schema import KERAS, ArtefactResult, BenchReport
 from .words import lost, ms, size, threads_word, times
@@ -62,13 +62,15 @@ def _deployment(report: BenchReport) -> Iterator[str]:
         gap = report.p50(chosen) / report.p50(fastest) - 1
         if outside(report, fastest.agreement):
             why = "is outside the accuracy budget"
+        elif needs_no_extra(chosen.recipe) and not needs_no_extra(fastest.recipe):
+            why = "needs an extra"
         else:
-            why = "needs an extra" if needs_no_extra(chosen) else "is the larger file"
+            why = "is the larger file"
         words += f". {fastest.recipe} is {gap:.0%} faster, but {why}"
     yield words + "."
-    base = [a for a in exports if needs_no_extra(a) and a.recipe != chosen.recipe]
+    base = [a for a in exports if needs_no_extra(a.recipe) and a.recipe != chosen.recipe]
     base = [a for a in base if not outside(report, a.agreement)]
-    if not needs_no_extra(chosen) and base:
+    if not needs_no_extra(chosen.recipe) and base:
         other = min(base, key=report.p50)
         yield (
             f"{chosen.recipe} needs pip install 'edge-emotion[litert]'. Without any extra the "
