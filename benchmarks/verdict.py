@@ -220,10 +220,10 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
             "new ones."
         )
     if data.kind == "unlabelled":
-        yield (
-            f"No labelled pictures were given (--data): agreement is measured on {data.samples} "
-            f"{data.name}, and the accuracies are those recorded in the card, not measured now."
-        )
+        words = "No labelled pictures were given (--data): "
+        if report.reference is not None:
+            words += f"agreement is measured on {data.samples} {data.name}, and "
+        yield f"{words}the accuracies are those recorded in the card, not measured now."
     elif reference is not None and reference.evaluation is not None:
         low, high = reference.evaluation.accuracy_interval
         yield (
@@ -235,11 +235,14 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
 
 def _differences(report: BenchReport) -> Iterator[str]:
     """What the exports lose in accuracy: the real differences, then the others together."""
+    compared = [
+        (artefact, artefact.agreement)
+        for artefact in report.measured
+        if artefact.agreement is not None and artefact.agreement.accuracy_drop is not None
+    ]
     unclear = []
-    for artefact in report.measured:
-        a = artefact.agreement
-        if a is None or a.accuracy_drop is None:
-            continue
+    for artefact, a in compared:
+        assert a.accuracy_drop is not None
         assert a.accuracy_drop_interval is not None  # compare() gives all of them or none
         assert a.mcnemar_p is not None
         low, high = (100 * bound for bound in a.accuracy_drop_interval)
@@ -247,7 +250,7 @@ def _differences(report: BenchReport) -> Iterator[str]:
             f"{artefact.recipe} {lost(a.accuracy_drop)} "
             f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {a.mcnemar_p:.2g})"
         )
-        if a.mcnemar_p < 0.05:
+        if a.mcnemar_p * len(compared) < 0.05:  # Bonferroni: of many one differs by chance
             yield f"{words} against {report.reference}: a real difference."
         else:
             unclear.append(words)
