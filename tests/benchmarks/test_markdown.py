@@ -15,7 +15,7 @@ from edge_emotion.benchmarks.markdown import (
     read_results,
     refresh,
 )
-from edge_emotion.errors import CheckError
+from edge_emotion.errors import CheckError, UsageError
 from edge_emotion.model_readme import BENCH_END as END
 from edge_emotion.model_readme import BENCH_START as START
 
@@ -101,6 +101,9 @@ def test_the_command_checks_and_refreshes(
         Path(page).write_text(PAGE)
     with pytest.raises(CheckError, match=r"out of date: README\.md, models/other"):
         main(["--check"])
+    with pytest.raises(SystemExit):
+        main(["--chekc"])  # writes nothing
+    assert Path("README.md").read_text() == PAGE
     main([])
     assert capsys.readouterr().out.split() == [
         "README.md", "models/other/README.md", "models/tiny/README.md",
@@ -108,3 +111,9 @@ def test_the_command_checks_and_refreshes(
     main(["--check"])
     assert "**tiny**" in Path("models/tiny/README.md").read_text()
     assert "No results yet." in Path("models/other/README.md").read_text()
+
+
+def test_elsewhere_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no benchmarks/results here: run it in the repository"):
+        main(["--check"])
