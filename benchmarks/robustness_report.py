@@ -10,7 +10,8 @@ import numpy as np
 
 from edge_emotion.evaluation import wilson
 
-from .schema import Data, read_json
+from .report_json import check_version, read_json
+from .schema import Data
 
 SCHEMA_VERSION = 1
 PREFIX = "robustness-"
@@ -43,11 +44,7 @@ class RobustnessReport:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
-                "measure again with this edge-emotion"
-            )
+        check_version(self.schema_version, SCHEMA_VERSION)
 
     def mean(self, recipe: str) -> float:
         """Accuracy over all corruptions and strengths, each counting alike."""

@@ -16,9 +16,9 @@ from edge_emotion.benchmarks.accuracy import Pictures, labelled_pictures, no_pic
 from edge_emotion.benchmarks.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from edge_emotion.benchmarks.markdown import RESULTS, pages, read_results
 from edge_emotion.benchmarks.module import raise_failures
+from edge_emotion.benchmarks.report_json import to_json
 from edge_emotion.benchmarks.robustness import accuracies, corrupt, main, run_robustness
 from edge_emotion.benchmarks.robustness_report import Corrupted, RobustnessReport, robustness_table
-from edge_emotion.benchmarks.schema import to_json
 from edge_emotion.benchmarks.subjects import find_subjects
 from edge_emotion.card import ModelCard
 from edge_emotion.errors import ModelError
