@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_emotion.errors import CheckError, UsageError
 from edge_emotion.files import write_bytes
 
+from .caveats import load, noise, unrecorded
 from .figures import machine_line, method_line
 from .module import run_module
 from .peers_markdown import peers_block
@@ -62,8 +63,7 @@ def markdown_table(report: BenchReport) -> str:
     on = f" Accuracy and agreement: {data.name}, {data.samples} pictures." if labelled else ""
     if data.kind == "unlabelled":
         on = f" Agreement: {data.samples} {data.name}."
-    noise = [line for line in report.verdict if line.startswith("The machine was noisy")]
-    on += "".join(f" {line}" for line in noise)
+    on += "".join(f" {line}" for line in (*unrecorded(data), *noise(report), *load(report)))
     return (
         f"**{report.model.name}** on {machine_line(report)} "
         f"({report.created[:10]}). {method_line(report)}{on}\n\n{table}"

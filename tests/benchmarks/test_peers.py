@@ -178,6 +178,16 @@ def test_faces_are_given_as_they_are_and_trained_ones_left_out(
         run_peers(data, [str(folder)], None, **FAST)
 
 
+def test_a_model_that_does_not_record_its_training_is_named(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    assert f"{folder}: no record of what it was trained on" in capsys.readouterr().err
+    record_trained_on(folder, [])
+    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    assert "no record" not in capsys.readouterr().err
+
+
 def test_weights_that_are_others_are_not_run(tmp_path: Path) -> None:
     for peer in PEERS:
         path = tmp_path / peer.weights
@@ -310,6 +320,7 @@ def test_one_that_fails_is_not_run_again_and_says_why(faces: Faces) -> None:
 def test_an_export_that_is_not_there_fails_and_the_others_go_on(
     folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    record_trained_on(folder, [])
     (folder / "model-int8.onnx").unlink()
     with pytest.raises(ModelError, match="1 of 5 failed; the others were measured"):
         main([str(data), "--model", str(folder), "--rounds", "1", "--runs", "2"])
