@@ -144,6 +144,7 @@ def test_no_readable_photograph_does_not_cost_what_was_measured(
     result = CliRunner().invoke(app, [*command, *QUICK])
     assert result.exit_code == 4
     assert "none of its photographs could be read" in result.stderr
+    assert result.stderr.splitlines()[-1] == "edge-emotion: 1 failed; the others were measured"
     report = BenchReport.read(json)
     assert report.photos is None
     assert len(report.measured) == 2
