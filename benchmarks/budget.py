@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edge_emotion.card import Agreement
+from edge_emotion.chips import needs_no_extra
 from edge_emotion.gates import Gates
 
-from .schema import KERAS, ArtefactResult, BenchReport
+from .schema import KERAS, BenchReport
 
 #: Medians within this share of each other count as equal.
 TIE = 0.05
@@ -49,9 +50,4 @@ def recommend(report: BenchReport) -> str | None:
         return None
     fastest = min(report.p50(a) for a in candidates)
     tied = [a for a in candidates if report.p50(a) <= fastest * (1 + TIE)]
-    return min(tied, key=lambda a: (not needs_no_extra(a), a.bytes or 0)).recipe
-
-
-def needs_no_extra(artefact: ArtefactResult) -> bool:
-    """Whether the base install runs it."""
-    return artefact.engine == "onnxruntime"
+    return min(tied, key=lambda a: (not needs_no_extra(a.recipe), a.bytes or 0)).recipe

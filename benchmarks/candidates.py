@@ -8,6 +8,7 @@ Weights are random; rounds are interleaved in one process, one thread. Extra: ex
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_emotion.quiet import quiet
+
+from .module import run_module
 
 LABELS = 8
 
@@ -38,8 +41,15 @@ CANDIDATES = {
 }
 
 
-def main() -> None:
-    """Convert all, time all, print a table."""
+def main(arguments: list[str]) -> None:
+    """Convert all, time all, print a table.
+
+    Raises:
+        MissingExtraError: TensorFlow, tf2onnx or LiteRT is not installed.
+    """
+    argparse.ArgumentParser(
+        prog="python -m edge_emotion.benchmarks.candidates", description=__doc__.splitlines()[0]
+    ).parse_args(arguments)
     with quiet():
         from edge_emotion.training.architectures import multiply_adds
         from edge_emotion.training.config import TrainConfig
@@ -67,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_module(main)

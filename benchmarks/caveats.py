@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .schema import KERAS, ArtefactResult, BenchReport
+from .schema import KERAS, ArtefactResult, BenchReport, Data
 
 #: Round medians further apart than this share of the median are a noisy machine.
 NOISE = 0.15
@@ -23,18 +23,9 @@ def caveats(report: BenchReport) -> Iterator[str]:
         yield (
             f"{data.trained_on} pictures were left out: the model was trained or validated on them."
         )
-    if data.kind == "labelled" and not data.trained_on_known:
-        yield (
-            "Whether the model was trained on some of these pictures is not known: its folder does "
-            "not record them."
-        )
+    yield from unrecorded(data)
     yield from noise(report)
-    load = report.before.load
-    if load is not None and load > report.machine.cores / 2:
-        yield (
-            f"Other programs were running: a load of {load:.1f} on {report.machine.cores} cores "
-            "when the measurement began."
-        )
+    yield from load(report)
     yield from throttling(report)
     if settings.quick or settings.total_runs < 200:
         quick = "This is a quick run: its" if settings.quick else "The"
@@ -47,6 +38,15 @@ def caveats(report: BenchReport) -> Iterator[str]:
             yield f"{artefact.recipe} {artefact.status}: {artefact.reason}."
 
 
+def unrecorded(data: Data) -> Iterator[str]:
+    """That the model may have been trained on the pictures, if nothing says that it was not."""
+    if data.kind == "labelled" and not data.trained_on_known:
+        yield (
+            "Whether the model was trained on some of these pictures is not known: its folder does "
+            "not record them."
+        )
+
+
 def noise(report: BenchReport) -> Iterator[str]:
     """That the rounds differ too much, if they do."""
     noisiest = max(report.measured, key=lambda a: spread(report, a), default=None)
@@ -54,6 +54,16 @@ def noise(report: BenchReport) -> Iterator[str]:
         yield (
             f"The machine was noisy: medians of the rounds differ by up to "
             f"{spread(report, noisiest):.0%} ({noisiest.recipe}). Trust only larger ratios."
+        )
+
+
+def load(report: BenchReport) -> Iterator[str]:
+    """That other programs were running, if they were."""
+    before, cores = report.before.load, report.machine.cores
+    if before is not None and before > cores / 2:
+        yield (
+            f"Other programs were running: a load of {before:.1f} on {cores} cores when the "
+            "measurement began."
         )
 
 

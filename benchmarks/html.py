@@ -157,6 +157,8 @@ def _quality(report: BenchReport) -> list[str]:
     if report.data.kind == "none":
         return []
     labelled = report.data.kind == "labelled"
+    if not labelled and report.reference is None:
+        return []  # nothing to agree with
     caption = f"{report.data.samples} pictures: {report.data.name}."
     if not labelled:
         caption += " They have no labels: this is agreement with the float model, not accuracy."

@@ -80,7 +80,7 @@ def inspect_layers(
                 reference=original.recipe,
                 data=pictures.data.name,
                 pictures=len(rows),
-                runs=RUNS,
+                runs=RUNS if looked.other_float_us is not None else 0,  # LiteRT has no profiler
                 layers=looked.layers,
                 unmatched=looked.unmatched,
                 other_float_us=looked.other_float_us,

@@ -29,7 +29,7 @@ class LayerReport:
     reference: str  # recipe of its float original, of the same engine
     data: str
     pictures: int
-    runs: int  # profiled
+    runs: int  # profiled; 0: the engine gives no times
     layers: list[Layer]  # in the order in which they run
     unmatched: list[str]  # layers of the int8 file that the float one has not
     other_float_us: float | None  # in what belongs to no layer: reordering, quantising

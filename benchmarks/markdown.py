@@ -7,15 +7,17 @@ stands between ``<!-- bench:start -->`` and ``<!-- bench:end -->``.
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from edge_emotion.errors import CheckError, EdgeEmotionError
+from edge_emotion.errors import CheckError, UsageError
 from edge_emotion.files import write_bytes
 
+from .caveats import load, noise, unrecorded
 from .figures import machine_line, method_line
+from .module import run_module
 from .peers_markdown import peers_block
 from .peers_schema import PREFIX as PEERS_PREFIX
 from .peers_schema import PeersReport
@@ -61,8 +63,7 @@ def markdown_table(report: BenchReport) -> str:
     on = f" Accuracy and agreement: {data.name}, {data.samples} pictures." if labelled else ""
     if data.kind == "unlabelled":
         on = f" Agreement: {data.samples} {data.name}."
-    noise = [line for line in report.verdict if line.startswith("The machine was noisy")]
-    on += "".join(f" {line}" for line in noise)
+    on += "".join(f" {line}" for line in (*unrecorded(data), *noise(report), *load(report)))
     return (
         f"**{report.model.name}** on {machine_line(report)} "
         f"({report.created[:10]}). {method_line(report)}{on}\n\n{table}"
@@ -156,14 +157,23 @@ def pages(root: Path) -> dict[Path, Blocks]:
     return found
 
 
-def main(arguments: Iterable[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Refresh or check the pages of the repository in the current folder.
 
     Raises:
         CheckError: with --check, a page is out of date.
+        UsageError: the current folder is not the repository.
     """
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_emotion.benchmarks.markdown",
+        description="Tables of the pages, made anew from the committed results.",
+    )
+    parser.add_argument("--check", action="store_true", help="only say which are out of date")
+    chosen = parser.parse_args(arguments)
+    if not RESULTS.is_dir():
+        raise UsageError(f"no {RESULTS} here: run it in the repository")
     found = pages(Path())
-    if "--check" in arguments:
+    if chosen.check:
         stale = [str(path) for path, blocks in found.items() if is_stale(path, blocks)]
         if stale:
             raise CheckError(
@@ -176,7 +186,4 @@ def main(arguments: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except EdgeEmotionError as error:
-        sys.exit(str(error))
+    run_module(main)

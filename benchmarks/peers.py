@@ -126,6 +126,8 @@ def run_peers(
         cards.append(card)
         contenders += found
         trained_on = read_trained_on(where) if where is not None else None
+        if trained_on is None:
+            note(f"{model}: no record of what it was trained on: these faces may be among it")
         hashes.append(trained_on.all if trained_on else np.empty(0, np.uint64))
     contenders += others(folder)
     available = read_dataset(data).labels

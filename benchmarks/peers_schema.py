@@ -9,7 +9,8 @@ from typing import Literal
 from edge_emotion.card import Interval
 from edge_emotion.machine import Conditions, Machine
 
-from .schema import Distribution, StartUp, read_json, to_json
+from .report_json import check_version, read_json, to_json
+from .schema import Distribution, StartUp
 
 SCHEMA_VERSION = 1
 PREFIX = "peers-"
@@ -81,11 +82,7 @@ class PeersReport:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
-                "measure again with this edge-emotion"
-            )
+        check_version(self.schema_version, SCHEMA_VERSION)
 
     @property
     def measured(self) -> list[PeerResult]:

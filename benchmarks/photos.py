@@ -97,6 +97,7 @@ def measure_photos(
     predictor = Predictor(model, threads=1)
     results = [FinderResult(name, "skipped", reason) for name, reason in plan.missing.items()]
     unreadable: set[str] = set()
+    timed = 0
     for name, finder in plan.finders.items():
         predictor.finder = finder
         loop = progress(f"reading photographs, faces {name}")
@@ -104,7 +105,8 @@ def measure_photos(
         result = _score(name, answers, dataset, card.labels)
         if finder is not None:
             loop = progress(f"timing photographs, faces {name}")
-            result = _with_steps(result, predictor, finder, dataset, loop)
+            steps, timed = _steps(predictor, finder, dataset, list(answers), loop)
+            result = replace(result, steps=steps)
         results.append(result)
     samples = len(dataset.samples) - len(unreadable)
     return PhotoReport(
@@ -112,7 +114,7 @@ def measure_photos(
         samples=samples,
         unreadable=len(unreadable),
         recipe=predictor.recipe,
-        timed=f"{min(TIMED, samples)} photographs fitted into {TIMED_SIZE[0]} x {TIMED_SIZE[1]} "
+        timed=f"{timed} photographs fitted into {TIMED_SIZE[0]} x {TIMED_SIZE[1]} "
         f"pixels as JPEG of quality 90, {TIMING_ROUNDS} rounds, one thread",
         results=results,
     )
@@ -180,18 +182,22 @@ def _share(count: int, of: int) -> Share:
     return Share(count, of, wilson(count, of))
 
 
-def _with_steps(
-    result: FinderResult,
+def _steps(
     predictor: Predictor,
     finder: Finder,
     dataset: Dataset,
+    readable: Sequence[int],
     loop: Callable[[Iterable[int]], Iterable[int]],
-) -> FinderResult:
-    """The same steps as `Predictor.predict_faces`, with a clock between them."""
+) -> tuple[PhotoSteps, int]:
+    """The same steps as `Predictor.predict_faces`, with a clock between them; and on how many.
+
+    The photographs are spread evenly: they lie in the order of their labels.
+    """
+    places = np.linspace(0, len(readable) - 1, min(TIMED, len(readable))).astype(int)
     pictures = []
-    for sample in dataset.samples[:: max(1, len(dataset.samples) // TIMED)][:TIMED]:
+    for place in places:
         try:
-            pictures.append(_fitted(sample.read()))
+            pictures.append(_fitted(dataset.samples[readable[place]].read()))
         except (InputError, OSError):
             continue
     rounds = [
@@ -201,7 +207,7 @@ def _with_steps(
     columns = [
         distribution([[row[step] for row in one] for one in rounds[1:]]) for step in range(5)
     ]
-    return replace(result, steps=PhotoSteps(*columns))
+    return PhotoSteps(*columns), len(pictures)
 
 
 def _fitted(picture: Picture) -> bytes:

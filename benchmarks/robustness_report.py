@@ -10,7 +10,9 @@ import numpy as np
 
 from edge_emotion.evaluation import wilson
 
-from .schema import Data, read_json
+from .caveats import unrecorded
+from .report_json import check_version, read_json
+from .schema import Data
 
 SCHEMA_VERSION = 1
 PREFIX = "robustness-"
@@ -43,11 +45,7 @@ class RobustnessReport:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
-                "measure again with this edge-emotion"
-            )
+        check_version(self.schema_version, SCHEMA_VERSION)
 
     def mean(self, recipe: str) -> float:
         """Accuracy over all corruptions and strengths, each counting alike."""
@@ -96,7 +94,8 @@ def robustness_table(report: RobustnessReport) -> str:
         f"{cell(report.clean)}. Before each colon the parameter. The widest "
         f"95 % interval of a single figure is {100 * low:.1f} to {100 * high:.1f}; differences "
         "within a cell are surer, being of the same pictures. "
-        f"Hardest is {hardest.name}.{_gap(report, recipes)}",
+        f"Hardest is {hardest.name}.{_gap(report, recipes)}"
+        + "".join(f" {line}" for line in unrecorded(data)),
         "",
         "| corruption | 1 | 2 | 3 | 4 | 5 | mean |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -139,6 +138,8 @@ def _gap(report: RobustnessReport, recipes: Sequence[str]) -> str:
     if not gaps:
         return ""
     gap, recipe, row, parameter = max(gaps, key=lambda found: found[0])
+    if gap <= 0:
+        return " int8 is nowhere behind float."
     return (
         f" Furthest behind its float original is {recipe} under {row.name} {parameter:g}: by "
         f"{100 * gap:.1f} points."

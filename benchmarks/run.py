@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_emotion.artefacts import find_model
 from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError, UsageError
 from edge_emotion.gates import Gates
 from edge_emotion.machine import environment_name, read_conditions, read_machine, usable_cores
@@ -118,7 +119,7 @@ def run_benchmark(
         ModelError, DataError: the model or the pictures cannot be read.
         ChecksumError: a file is not the one that the card describes.
         MissingExtraError: nothing can be run, for want of an extra.
-        EdgeEmotionError: nothing could be run; the first artefact's error.
+        EdgeEmotionError: no artefact could be run; the first one's error.
     """
     subjects = find_subjects(model)
     plan = None if photos is None else plan_photos(photos, subjects.card.labels, detector)
@@ -159,9 +160,12 @@ def run_benchmark(
     card = subjects.card
     photo_report = None
     if plan is not None:
-        photo_report = measure_photos(
-            plan, subjects.folder or present[0].path, card, progress=progress, warn=warn
-        )
+        try:
+            photo_report = measure_photos(
+                plan, find_model(model), card, progress=progress, warn=warn
+            )
+        except EdgeEmotionError as error:
+            wrong.append(error)  # minutes of measuring are not thrown away for it
     report = BenchReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment_name(machine),

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
-
-import msgspec
+from typing import Literal
 
 from edge_emotion.card import Agreement, Evaluation, Interval, Protocol
-from edge_emotion.errors import InputError
 from edge_emotion.machine import Conditions, Machine
 
 from .layer import LayerReport
+from .report_json import check_version, from_json, read_json, to_json
 
 SCHEMA_VERSION = 1
 
 #: Order of the artefacts in every table; the float reference is the first of REFERENCES at hand.
 KERAS = "keras"
 REFERENCES = (KERAS, "onnx-f32", "tflite-f32")
-
-R = TypeVar("R")
 
 Status = Literal["measured", "skipped", "failed"]
 DataKind = Literal["labelled", "unlabelled", "none"]
@@ -242,11 +237,7 @@ class BenchReport:
     layers: list[LayerReport] = field(default_factory=list)  # empty without --layers
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise ValueError(
-                f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
-                "measure again with this edge-emotion"
-            )
+        check_version(self.schema_version, SCHEMA_VERSION)
         if not self.settings.threads:
             raise ValueError("settings name no number of threads")
         for artefact in self.artefacts:
@@ -305,38 +296,3 @@ class BenchReport:
             InputError: it cannot be read, or is not a report of this schema.
         """
         return read_json(cls, path)
-
-
-def to_json(report: object) -> bytes:
-    """UTF-8 JSON, indented, ending in a newline. Lists of numbers stay on one line."""
-    text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
-    # A string in JSON holds no line break, so this cannot reach into one.
-    return re.sub(r"\[\n[-+.\deE,\s]+\]", _one_line, text).encode() + b"\n"
-
-
-def from_json(kind: type[R], data: bytes | str, where: str) -> R:
-    """Read a report of any kind.
-
-    Raises:
-        InputError: not one of this kind and schema.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: not a benchmark report: {error}") from error
-
-
-def read_json(kind: type[R], path: Path) -> R:
-    """Read a report's file.
-
-    Raises:
-        InputError: it cannot be read, or is not one of this kind and schema.
-    """
-    try:
-        return from_json(kind, path.read_bytes(), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-def _one_line(numbers: re.Match[str]) -> str:
-    return "[" + ", ".join(numbers[0][1:-1].replace(",", " ").split()) + "]"

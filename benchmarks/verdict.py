@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge_emotion.chips import advice_for
+from edge_emotion.chips import advice_for, needs_no_extra
 from edge_emotion.machine import DOT_PRODUCT_FLAGS
 
-from .budget import TIE, needs_no_extra, outside
+from .budget import TIE, outside
 from .caveats import NOISE, caveats, rounds, spread
 from .schema import KERAS, ArtefactResult, BenchReport
 from .words import lost, ms, size, threads_word, times
@@ -62,13 +62,15 @@ def _deployment(report: BenchReport) -> Iterator[str]:
         gap = report.p50(chosen) / report.p50(fastest) - 1
         if outside(report, fastest.agreement):
             why = "is outside the accuracy budget"
+        elif needs_no_extra(chosen.recipe) and not needs_no_extra(fastest.recipe):
+            why = "needs an extra"
         else:
-            why = "needs an extra" if needs_no_extra(chosen) else "is the larger file"
+            why = "is the larger file"
         words += f". {fastest.recipe} is {gap:.0%} faster, but {why}"
     yield words + "."
-    base = [a for a in exports if needs_no_extra(a) and a.recipe != chosen.recipe]
+    base = [a for a in exports if needs_no_extra(a.recipe) and a.recipe != chosen.recipe]
     base = [a for a in base if not outside(report, a.agreement)]
-    if not needs_no_extra(chosen) and base:
+    if not needs_no_extra(chosen.recipe) and base:
         other = min(base, key=report.p50)
         yield (
             f"{chosen.recipe} needs pip install 'edge-emotion[litert]'. Without any extra the "
@@ -218,10 +220,10 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
             "new ones."
         )
     if data.kind == "unlabelled":
-        yield (
-            f"No labelled pictures were given (--data): agreement is measured on {data.samples} "
-            f"{data.name}, and the accuracies are those recorded in the card, not measured now."
-        )
+        words = "No labelled pictures were given (--data): "
+        if report.reference is not None:
+            words += f"agreement is measured on {data.samples} {data.name}, and "
+        yield f"{words}the accuracies are those recorded in the card, not measured now."
     elif reference is not None and reference.evaluation is not None:
         low, high = reference.evaluation.accuracy_interval
         yield (
@@ -233,11 +235,14 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
 
 def _differences(report: BenchReport) -> Iterator[str]:
     """What the exports lose in accuracy: the real differences, then the others together."""
+    compared = [
+        (artefact, artefact.agreement)
+        for artefact in report.measured
+        if artefact.agreement is not None and artefact.agreement.accuracy_drop is not None
+    ]
     unclear = []
-    for artefact in report.measured:
-        a = artefact.agreement
-        if a is None or a.accuracy_drop is None:
-            continue
+    for artefact, a in compared:
+        assert a.accuracy_drop is not None
         assert a.accuracy_drop_interval is not None  # compare() gives all of them or none
         assert a.mcnemar_p is not None
         low, high = (100 * bound for bound in a.accuracy_drop_interval)
@@ -245,7 +250,7 @@ def _differences(report: BenchReport) -> Iterator[str]:
             f"{artefact.recipe} {lost(a.accuracy_drop)} "
             f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {a.mcnemar_p:.2g})"
         )
-        if a.mcnemar_p < 0.05:
+        if a.mcnemar_p * len(compared) < 0.05:  # Bonferroni: of many one differs by chance
             yield f"{words} against {report.reference}: a real difference."
         else:
             unclear.append(words)

@@ -147,9 +147,7 @@ def bench(
     if gate:
         _raise_for_gate(report)
     if outcome.failures:
-        raise type(outcome.failures[0])(
-            f"{len(outcome.failures)} of {len(report.artefacts)} artefacts failed"
-        )
+        raise type(outcome.failures[0])(f"{len(outcome.failures)} failed; the others were measured")
     if report.photos is not None and report.photos.unreadable:
         raise typer.Exit(InputError.exit_code)
 
@@ -188,18 +186,33 @@ def _check_matplotlib() -> None:
 
 
 def _write(report: BenchReport, json: Path | None, html: Path | None) -> None:
-    from edge_emotion.files import write_bytes
+    """Files and tables: neither is lost when the other cannot be written.
 
+    Raises:
+        OutputError: a file cannot be written; the tables were printed.
+    """
+    failed = None
+    try:
+        _write_files(report, json, html)  # first: whoever reads stdout may leave
+    except OutputError as error:
+        failed = error
     if str(json) == "-":
         print(report.to_json().decode(), end="")
     else:
         from edge_emotion.benchmarks.terminal import print_report
 
         print_report(report)
-        if json is not None:
-            path = json / report.file_name if json.is_dir() else json
-            write_bytes(path, report.to_json())
-            note(f"wrote {path}")
+    if failed is not None:
+        raise failed
+
+
+def _write_files(report: BenchReport, json: Path | None, html: Path | None) -> None:
+    from edge_emotion.files import write_bytes
+
+    if json is not None and str(json) != "-":
+        path = json / report.file_name if json.is_dir() else json
+        write_bytes(path, report.to_json())
+        note(f"wrote {path}")
     if html is not None:
         from edge_emotion.benchmarks.html import html_page
 

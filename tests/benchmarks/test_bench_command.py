@@ -14,6 +14,7 @@ from edge_emotion.benchmarks import timing
 from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.card import ModelCard
 from edge_emotion.cli import app
+from edge_emotion.errors import OutputError
 from tests import tiny
 
 FAST = ("--quick", "--rounds", "1", "--runs", "5", "--threads", "1")
@@ -57,6 +58,30 @@ def test_accuracy_on_labelled_pictures(folder: Path, data: Path, tmp_path: Path)
     assert evaluation is not None
     assert evaluation.accuracy == 1.0
     assert evaluation.confusion == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+def test_a_reader_that_leaves_does_not_cost_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(report: BenchReport) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("edge_emotion.benchmarks.terminal.print_report", leave)
+    assert bench(folder, "--json", tmp_path / "r.json").exit_code != 0
+    assert read(tmp_path / "r.json").model.name == "tiny"
+
+
+def test_a_full_disk_does_not_cost_the_tables(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OutputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("edge_emotion.files.write_bytes", full)
+    result = bench(folder, "--json", tmp_path / "r.json")
+    assert result.exit_code == 5
+    assert "Model latency: tensor to logits" in result.stdout
+    assert "No space left on device" in result.stderr
 
 
 def test_json_on_stdout_replaces_the_tables(folder: Path) -> None:

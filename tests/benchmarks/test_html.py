@@ -140,6 +140,14 @@ def test_without_labels_there_is_agreement_and_no_matrix() -> None:
     assert "Accuracy as recorded in the card, not measured now" in page
 
 
+def test_one_export_alone_is_not_drawn_as_agreeing_with_nothing() -> None:
+    report = _unlabelled()
+    alone = replace(report.artefacts[2], agreement=None)
+    page = html_page(replace(report, artefacts=[alone], reference=None))
+    assert "What the export cost" not in page
+    assert "labels as None" not in page
+
+
 def test_without_pictures_there_is_only_speed() -> None:
     report = _unlabelled()
     page = html_page(replace(report, data=replace(report.data, kind="none", samples=0)))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_emotion.benchmarks.accuracy import Pictures, no_pictures
 from edge_emotion.benchmarks.figures import layers as layers_table
 from edge_emotion.benchmarks.inspection import check_layers, inspect_layers, pairs
 from edge_emotion.benchmarks.layer import EIGHT_BITS_DB, Layer, LayerReport
 from edge_emotion.benchmarks.layers import Node, Noise, judge, layer_name
 from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.benchmarks.subjects import Subject
-from edge_emotion.benchmarks.worker import Looked
+from edge_emotion.benchmarks.worker import LayersRequest, Looked
 from edge_emotion.errors import UsageError
 
 from .made import make_report
@@ -216,6 +217,23 @@ def test_int8_exports_are_paired_with_the_float_one_of_their_engine() -> None:
     assert [(a.recipe, b.recipe) for a, b in pairs(subjects)] == [("onnx-int8", "onnx-f32")]
     with pytest.raises(UsageError, match="this model carries none: pass --data"):
         check_layers(subjects, None)
+
+
+@pytest.mark.parametrize(("other_us", "runs"), [(1.0, 100), (None, 0)])
+def test_runs_are_counted_where_something_was_profiled(
+    other_us: float | None, runs: int, tmp_path: Path
+) -> None:
+    subjects = [Subject(recipe, Path(recipe), None) for recipe in ("onnx-f32", "onnx-int8")]
+    pictures = Pictures(no_pictures(), tmp_path / "x.npy", np.arange(200), None)
+    asked: list[LayersRequest] = []
+
+    def look(request: LayersRequest) -> Looked:
+        asked.append(request)
+        return Looked([], [], other_us, other_us, [])
+
+    ((found,), errors) = inspect_layers(subjects, pictures, look=look)
+    assert (found.runs, found.pictures, errors) == (runs, 64, [])
+    assert (asked[0].rows[0], asked[0].rows[-1], len(set(asked[0].rows))) == (0, 199, 64)
 
 
 def test_the_command_shows_layers_and_a_network_beside_itself_loses_nothing(

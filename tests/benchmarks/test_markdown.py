@@ -15,7 +15,8 @@ from edge_emotion.benchmarks.markdown import (
     read_results,
     refresh,
 )
-from edge_emotion.errors import CheckError
+from edge_emotion.errors import CheckError, UsageError
+from edge_emotion.machine import Conditions
 from edge_emotion.model_readme import BENCH_END as END
 from edge_emotion.model_readme import BENCH_START as START
 
@@ -54,6 +55,22 @@ def test_a_table_has_every_artefact_and_what_it_rests_on() -> None:
         "+0.10 (-0.20 to +0.40) | 99.5% |"
     )
     assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_noise_and_other_programs_are_told_above_the_table() -> None:
+    noisy = make_artefact("onnx-f32", 0.4, rounds=(1.0, 1.3))
+    report = make_report(noisy, reference="onnx-f32", before=Conditions(None, 1.6, None))
+    head = markdown_table(report).splitlines()[0]
+    assert "medians of the rounds differ by up to 30% (onnx-f32)" in head
+    assert "Other programs were running: a load of 1.6 on 2 cores" in head
+    assert "Other programs" not in markdown_table(make_report())
+
+
+def test_pictures_of_unknown_origin_are_told_above_the_table() -> None:
+    report = make_report()
+    assert "is not known" not in markdown_table(report)
+    unknown = replace(report, data=replace(report.data, trained_on_known=False))
+    assert "trained on some of these pictures is not known" in markdown_table(unknown)
 
 
 def test_training_set_figures_are_marked_in_the_table() -> None:
@@ -101,6 +118,9 @@ def test_the_command_checks_and_refreshes(
         Path(page).write_text(PAGE)
     with pytest.raises(CheckError, match=r"out of date: README\.md, models/other"):
         main(["--check"])
+    with pytest.raises(SystemExit):
+        main(["--chekc"])  # writes nothing
+    assert Path("README.md").read_text() == PAGE
     main([])
     assert capsys.readouterr().out.split() == [
         "README.md", "models/other/README.md", "models/tiny/README.md",
@@ -108,3 +128,9 @@ def test_the_command_checks_and_refreshes(
     main(["--check"])
     assert "**tiny**" in Path("models/tiny/README.md").read_text()
     assert "No results yet." in Path("models/other/README.md").read_text()
+
+
+def test_elsewhere_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no benchmarks/results here: run it in the repository"):
+        main(["--check"])

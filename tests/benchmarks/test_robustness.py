@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_emotion.benchmarks.accuracy import Pictures, labelled_pictures, no_pictures
+from edge_emotion.benchmarks.accuracy import Pictures, labelled_pictures
 from edge_emotion.benchmarks.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from edge_emotion.benchmarks.markdown import RESULTS, pages, read_results
 from edge_emotion.benchmarks.module import raise_failures
+from edge_emotion.benchmarks.report_json import to_json
 from edge_emotion.benchmarks.robustness import accuracies, corrupt, main, run_robustness
 from edge_emotion.benchmarks.robustness_report import Corrupted, RobustnessReport, robustness_table
-from edge_emotion.benchmarks.schema import to_json
+from edge_emotion.benchmarks.schema import Data
 from edge_emotion.benchmarks.subjects import find_subjects
 from edge_emotion.card import ModelCard
 from edge_emotion.errors import ModelError
@@ -150,7 +151,7 @@ def report() -> RobustnessReport:
         labels=tiny.LABELS,
         keras_sha256="0" * 64,
         packages={},
-        data=replace(no_pictures(), name="FER+ test", samples=1000, protocol="held-out"),
+        data=Data("labelled", "FER+ test", 1000, "held-out", {}, 0, trained_on_known=True),
         sha256={},
         clean={"onnx-f32": 0.95, "tflite-f32": 0.95, "onnx-int8": 0.94},
         corrupted=[
@@ -173,6 +174,20 @@ def test_the_table_has_float_and_int8_beside_each_other(report: RobustnessReport
         "5.5: 50.0 / 45.0 | 70.0 / 67.0 |"
     )
     assert table[5] == "| **all** | | | | | | **70.0 / 67.0** |"
+
+
+def test_pictures_of_unknown_origin_are_told(report: RobustnessReport) -> None:
+    assert "is not known" not in robustness_table(report)
+    data = replace(report.data, trained_on_known=False)
+    line = robustness_table(replace(report, data=data)).splitlines()[0]
+    assert "trained on some of these pictures is not known" in line
+
+
+def test_int8_that_is_never_behind_is_not_said_to_be(report: RobustnessReport) -> None:
+    row = report.corrupted[0]
+    better = {**row.accuracy, "onnx-int8": [share + 0.01 for share in row.accuracy["onnx-f32"]]}
+    line = robustness_table(replace(report, corrupted=[replace(row, accuracy=better)]))
+    assert "Hardest is blur. int8 is nowhere behind float." in line
 
 
 def test_a_page_gets_the_committed_tables(report: RobustnessReport, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def test_a_tie_goes_to_the_one_that_needs_no_extra() -> None:
 
 def test_a_tie_of_one_engine_goes_to_the_smaller_file() -> None:
     large = make_artefact("onnx-f32", 0.1, bytes=900_000)
-    assert recommend(make_report(large, make_artefact("onnx-int8", 0.104))) == "onnx-int8"
+    report = make_report(large, make_artefact("onnx-int8", 0.104))
+    assert recommend(report) == "onnx-int8"
+    assert "onnx-f32 is 4% faster, but is the larger file" in verdict(report)
 
 
 def test_keras_is_never_recommended() -> None:
@@ -224,6 +226,13 @@ def test_real_differences_and_those_too_small_to_show_are_told_apart() -> None:
     assert "keras is right on 90.0% (95 %: 88.0% to 92.0%)" in text
 
 
+def test_of_several_exports_one_that_differs_by_chance_is_no_real_difference() -> None:
+    chance = make_artefact("onnx-int8", 0.2, agreement=replace(make_agreement(), mcnemar_p=0.03))
+    keras, other = make_artefact("keras", 3.0), make_artefact("tflite-int8", 0.1)
+    assert "a real difference" in verdict(make_report(keras, chance))
+    assert "a real difference" not in verdict(make_report(keras, chance, other))
+
+
 def test_training_set_figures_are_called_so() -> None:
     report = make_report()
     data = replace(report.data, protocol="training-set", trained_on=400)
@@ -256,6 +265,8 @@ def test_without_labels_the_accuracies_are_recorded_ones() -> None:
     text = verdict(replace(report, data=data))
     assert "agreement is measured on 64 distilled pictures" in text
     assert "recorded in the card, not measured now" in text
+    text = verdict(make_report(artefacts[2], data=data, reference=None))
+    assert "(--data): the accuracies are those recorded in the card, not measured now" in text
 
 
 def test_without_keras_the_reference_is_named() -> None:
