@@ -109,7 +109,8 @@ def _face(face: FaceCrop) -> list[str]:
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]  # a label may be "a|b"
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def _splits(card: ModelCard) -> str:

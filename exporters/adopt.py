@@ -75,6 +75,10 @@ def adopt_model(
         or None in shape[1:]
     ):
         raise ModelError(f"{path}: the input is {shape}, not pictures (None, H, W, 1 or 3)")
+    try:
+        spec = InputSpec(shape[1], shape[2], shape[3], resize)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
     features, head = _cut(model, path)
     outputs = head.units if head is not None else features.output.shape[-1]
     if outputs != len(labels):
@@ -99,7 +103,7 @@ def adopt_model(
     card = ModelCard(
         name=path.stem,
         labels=list(labels),
-        input=InputSpec(shape[1], shape[2], shape[3], resize),
+        input=spec,
         licence=unknown,
         intended_use=unknown,
         out_of_scope=unknown,

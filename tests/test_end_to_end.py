@@ -468,7 +468,12 @@ def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_
     lost = keras.Model(image, one)
     lost.layers[-1].set_weights([np.full((64, 3), np.nan), np.zeros(3)])
     lost.save(tmp_path / "lost.keras")
-    for name, words in (("two", "2 outputs"), ("lost", "no numbers")):
+    wide = keras.Sequential(
+        [keras.Input((1, 4097, 1)), layers.GlobalMaxPooling2D(), layers.Dense(3)]
+    )
+    wide.save(tmp_path / "wide.keras")
+    failures = (("two", "2 outputs"), ("lost", "no numbers"), ("wide", "not within 1..4096"))
+    for name, words in failures:
         result = run(
             "export", tmp_path / f"{name}.keras", "--labels", "angry,happy,sad", "--out",
             tmp_path / name, "--data", unseen, "--to", "onnx-f32",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from edge_emotion.model_readme import BENCH_END, BENCH_START, model_readme, writ
 from tests.tiny import make_card
 
 
-def evaluation(confusion: list[list[int]]) -> Evaluation:
+def evaluation(
+    confusion: list[list[int]], labels: Sequence[str] = ("angry", "happy", "sad")
+) -> Evaluation:
     metrics = ClassMetrics(0.5, 0.5, 0.5, 10)
     return Evaluation(
         "pictures", "held-out", 30, 0.5, (0.3, 0.7), 0.5, 0.5, 0.1,
-        dict.fromkeys(["angry", "happy", "sad"], metrics), confusion,
+        dict.fromkeys(labels, metrics), confusion,
     )  # fmt: skip
 
 
@@ -67,3 +70,9 @@ def test_failure_cases_stand_on_the_page_and_have_to_be_utf_8(tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"failure_cases\.md: not UTF-8"):
         write_readme(tmp_path, make_card())
     assert (tmp_path / "README.md").read_text("utf-8") == page
+
+
+def test_a_label_with_a_bar_stays_in_its_cell() -> None:
+    own = evaluation([[9, 0], [0, 9]], ["calm|bored", "sad"])
+    page = model_readme(make_card(evaluations=[own]))
+    assert r"| calm\|bored | 0.500 |" in page
