@@ -194,7 +194,7 @@ def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
         raise PictureError(f"an array of shape {pixels.shape} has no pixels")
     image = Image.fromarray(np.ascontiguousarray(pixels))
     _check_size(image, "array")
-    return _upright_rgb(image, "array")
+    return to_rgb(image)  # as it lies: an array has no EXIF
 
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
