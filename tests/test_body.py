@@ -104,5 +104,5 @@ class TestNetworks:
 
         with pytest.raises(UsageError, match="name a larger --size"):
             build(TrainConfig(body="c8 p p p p p p p"), 3)
-        with pytest.raises(UsageError, match="--body is of edge-cnn"):
+        with pytest.raises(UsageError, match="--body is for edge-cnn"):
             build(TrainConfig(architecture="baseline-cnn", body="c8"), 3)
