@@ -25,7 +25,7 @@ from edge_emotion.training.earlier import (  # noqa: E402
 )
 from edge_emotion.training.fit import build, fit, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
-from edge_emotion.training.train import _divide  # noqa: E402
+from edge_emotion.training.train import _divide, train_model  # noqa: E402
 from tests import tiny  # noqa: E402
 
 # TensorFlow uses what NumPy deprecates.
@@ -239,6 +239,32 @@ def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
     assert open_earlier(str(tmp_path), (16, 16, 1)).seen is None
     with pytest.raises(UsageError, match="its input is 16 x 16 x 1, that of the network to be"):
         open_earlier(str(tmp_path), (48, 48, 1))
+
+
+def test_a_division_is_taken_over_from_a_model_folder(tmp_path: Path) -> None:
+    loaded = replace(pictures(12), splits=[None] * 12, hashes=np.arange(12, dtype=np.uint64))
+    model = tmp_path / "m"
+    model.mkdir()
+    plan = Plan(Path("o"), Path("r"), "m", "", split_as=str(model))
+    tiny.make_card(name="m").write(model)
+    with pytest.raises(UsageError, match="does not record its pictures: leave --split-as out"):
+        _divide(loaded, np.arange(12), CONFIG, plan)
+    hashes = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8], np.uint64)
+    np.savez(model / "trained_on.npz", hashes=hashes, train=6)
+    parts, _, words = _divide(loaded, np.arange(12), CONFIG, plan)
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "train": [0, 1, 2, 3, 4, 5], "valid": [6, 7, 8], "test": [9, 10, 11],
+    }  # fmt: skip
+    assert words == "test: that of m; valid: that of m"
+
+
+@pytest.mark.parametrize("other", [{"folds": 3}, {"validate_on_train": True}])
+def test_a_division_that_is_taken_over_excludes_other_protocols(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    plan = Plan(tmp_path / "m", tmp_path / "r", "m", "", split_as="edge-cnn", **other)
+    with pytest.raises(UsageError, match="--split-as goes without --folds"):
+        train_model([tmp_path], CONFIG, plan)
 
 
 def test_the_card_names_earlier_models_by_checksum_not_by_path() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_emotion import DataError
+from edge_emotion.artefacts import TrainedOn
 from edge_emotion.training.loading import SPLITS, LoadedPictures, count_splits
 from edge_emotion.training.splits import fold_pictures, split_pictures
 
@@ -187,3 +188,43 @@ def test_splits_are_counted_for_the_card():
         ("train", 4, {"angry": 1, "happy": 1, "sad": 2}),
         ("valid", 2, {"angry": 1, "happy": 0, "sad": 1}),
     ]
+
+
+def test_an_earlier_model_s_division_is_taken_over_whatever_the_labels():
+    known = TrainedOn(np.arange(0, 60, dtype=np.uint64), np.arange(60, 80, dtype=np.uint64))
+    loaded = labelled(np.arange(100) % 3)
+    kept = np.flatnonzero(loaded.labels != 1)  # as with two labels of three
+    fewer = labelled(loaded.labels[kept])
+    fewer.hashes[:] = loaded.hashes[kept]
+    for pictures, hashes in ((loaded, np.arange(100)), (fewer, kept)):
+        n = len(hashes)
+        parts, dropped, words = split_pictures(
+            pictures, np.arange(n), seed=1, valid_fraction=0.3, test_fraction=0.1,
+            like=("known", known),
+        )  # fmt: skip
+        assert not dropped
+        assert set(hashes[parts["train"]]) == {h for h in hashes if h < 60}
+        assert set(hashes[parts["valid"]]) == {h for h in hashes if 60 <= h < 80}
+        assert set(hashes[parts["test"]]) == {h for h in hashes if h >= 80}
+        assert words == "test: that of known; valid: that of known"
+
+
+def test_without_a_test_share_what_the_earlier_model_has_not_seen_trains():
+    known = TrainedOn(np.arange(0, 60, dtype=np.uint64), np.arange(60, 80, dtype=np.uint64))
+    loaded = labelled(np.arange(100) % 3, ["test"] * 10 + [None] * 90)
+    parts, _, words = split_pictures(
+        loaded, np.arange(100), seed=1, valid_fraction=0.3, test_fraction=0, like=("known", known)
+    )
+    assert parts["test"].tolist() == list(range(10))  # the publisher's
+    assert parts["valid"].tolist() == list(range(60, 80))
+    assert parts["train"].tolist() == [*range(10, 60), *range(80, 100)]
+    assert words == "test: the publisher's; valid: that of known"
+
+
+def test_a_division_of_other_pictures_is_refused():
+    known = TrainedOn(np.array([900], np.uint64), np.array([901], np.uint64))
+    with pytest.raises(DataError, match="made: known was validated on none of these pictures"):
+        split_pictures(
+            labelled(np.arange(30) % 3), np.arange(30), seed=1, valid_fraction=0.3,
+            test_fraction=0, like=("known", known),
+        )  # fmt: skip

@@ -52,6 +52,14 @@ def train(
             "is marked as a training-set figure.",
         ),
     ] = False,
+    split_as: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder, or a shipped model's name: where the publisher has no split, what "
+            "it was validated on validates. Training may then begin with it, or be taught by it, "
+            "whatever the labels."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoints in the run folder.")
     ] = False,
@@ -147,8 +155,8 @@ def train(
     """
     arguments: dict[str, Any] = dict(locals())
     for other in (
-        "data", "out", "run", "name", "config", "folds", "validate_on_train", "resume",
-        "licence", "source", "terms",
+        "data", "out", "run", "name", "config", "folds", "validate_on_train", "split_as",
+        "resume", "licence", "source", "terms",
     ):  # fmt: skip
         del arguments[other]
     if initial is not None:
@@ -171,11 +179,12 @@ def train(
         out=out or run / "model",
         run=run,
         name=name,
-        command=_command([*data, *(teacher or []), *filter(None, [initial, config])]),
+        command=_command([*data, *(teacher or []), *filter(None, [initial, split_as, config])]),
         source=source,
         terms=terms,
         folds=folds,
         validate_on_train=validate_on_train,
+        split_as=None if split_as is None else str(split_as),
         resume=resume,
     )
     if licence:

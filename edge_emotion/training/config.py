@@ -127,6 +127,7 @@ class Plan:
     terms: str | None = None  # of the pictures; None: what the layout tells
     folds: int = 0  # cross-validation before the final model; 0: none
     validate_on_train: bool = False  # the original project's protocol
+    split_as: str | None = None  # model whose division is taken over
     resume: bool = False
 
 

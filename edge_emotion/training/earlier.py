@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.artefacts import open_artefact, read_trained_on
-from edge_emotion.card import OUTPUT_NAME
+from edge_emotion.artefacts import TrainedOn, model_folder, open_artefact, read_trained_on
+from edge_emotion.card import OUTPUT_NAME, ModelCard
 from edge_emotion.errors import MissingExtraError, UsageError
 from edge_emotion.runtimes import check_fits
 from edge_emotion.runtimes.keras import KerasRuntime
@@ -80,6 +80,23 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
     )  # fmt: skip
 
 
+def pictures_of(model: str) -> tuple[str, TrainedOn]:
+    """A model's name, and the pictures that it was trained and validated on.
+
+    Args:
+        model: folder, or a shipped model's name.
+
+    Raises:
+        ModelError: it cannot be read.
+        UsageError: it does not record its pictures.
+    """
+    folder = model_folder(model)
+    known = read_trained_on(folder)
+    if known is None:
+        raise UsageError(f"{model} does not record its pictures: leave --split-as out")
+    return ModelCard.read(folder).name, known
+
+
 @dataclass(frozen=True)
 class Earlier:
     """The earlier models of one training."""
@@ -113,7 +130,7 @@ class Earlier:
             if count:
                 raise UsageError(
                     f"{model.name} was trained on {count} of the pictures that are held out here: "
-                    "divide the data as in its card (seed, fractions, subject), or leave it out"
+                    "divide the data as in its training (--split-as), or leave it out"
                 )
         return unknown
 

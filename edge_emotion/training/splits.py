@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import TrainedOn
 from edge_emotion.errors import DataError, UsageError
 from edge_emotion.training.loading import SPLITS, LoadedPictures, Splits
 
@@ -104,6 +105,7 @@ def split_pictures(
     seed: int,
     valid_fraction: float,
     test_fraction: float,
+    like: tuple[str, TrainedOn] | None = None,
 ) -> tuple[Splits, Counter[str], str]:
     """Divide pictures into train, valid and test, no group on two sides.
 
@@ -117,12 +119,14 @@ def split_pictures(
         seed: of the division.
         valid_fraction: share for validation where the publisher has none, 0 < f < 0.5.
         test_fraction: share for testing where the publisher has none, 0 <= f < 0.5.
+        like: a model's name and pictures: in place of the shares, what it was validated on
+            validates, and what it has not seen tests (unless `test_fraction` is 0).
 
     Returns:
         Indices of each split, what was dropped (reason -> pictures), and the split in words.
 
     Raises:
-        DataError: too few pictures to divide.
+        DataError: too few pictures to divide, or none that `like` was validated on.
     """
     publisher = np.array([s or "train" for s in loaded.splits])
     parts: Splits = {name: np.flatnonzero(publisher == name) for name in SPLITS}
@@ -140,13 +144,17 @@ def split_pictures(
                 # Fractions are of everything: what validation takes of the rest is more if test
                 # came first.
                 left = np.intersect1d(own, parts["train"])
-                cut = _cut(loaded, groups, left, fraction / rest, seed)
+                if like is None:
+                    cut = _cut(loaded, groups, left, fraction / rest, seed)
+                    how = f"{fraction:.0%}, stratified by label, duplicates kept together"
+                else:
+                    cut = _cut_like(loaded, left, like, name)
+                    how = f"that of {like[0]}"
                 parts["train"] = np.setdiff1d(parts["train"], cut)
                 parts[name] = np.union1d(parts[name], cut)
                 rest -= fraction
-                words.append(
-                    f"{where}{name}: {fraction:.0%}, stratified by label, duplicates kept together"
-                )
+                if len(cut):
+                    words.append(f"{where}{name}: {how}")
     dropped += drop_leaks(parts, groups)  # one data set may hold pictures of another
     if not len(parts["train"]):
         raise DataError("no picture is left to train on: all of them are in valid or test as well")
@@ -182,6 +190,23 @@ def _cut(
     )
     parts = fold_pictures(loaded, groups, indices, folds, seed)
     return np.sort(np.concatenate(parts[:taken]))
+
+
+def _cut_like(
+    loaded: LoadedPictures, indices: NDArray[np.int64], like: tuple[str, TrainedOn], name: str
+) -> NDArray[np.int64]:
+    """Those of `indices` that a model's training had in the split `name`."""
+    model, known = like
+    hashes = loaded.hashes[indices]
+    if name == "test":
+        return indices[~np.isin(hashes, known.all)]
+    cut = indices[np.isin(hashes, known.valid)]
+    if not len(cut):
+        raise DataError(
+            f"{loaded.datasets[indices[0]]}: {model} was validated on none of these pictures: "
+            "leave --split-as out"
+        )
+    return cut
 
 
 def fold_pictures(

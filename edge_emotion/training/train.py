@@ -22,7 +22,7 @@ from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.config import Plan, TrainConfig
-from edge_emotion.training.earlier import Earlier, open_all
+from edge_emotion.training.earlier import Earlier, open_all, pictures_of
 from edge_emotion.training.fit import fit, input_spec
 from edge_emotion.training.folds import cross_validate
 from edge_emotion.training.gather import fingerprint, gather
@@ -77,6 +77,8 @@ def train_model(
         raise UsageError(f"--folds must be 2 or more, not {plan.folds}")
     if plan.folds and plan.validate_on_train:
         raise UsageError("--folds and --validate-on-train exclude each other")
+    if plan.split_as is not None and (plan.folds or plan.validate_on_train):
+        raise UsageError("--split-as goes without --folds and without --validate-on-train")
     if config.teachers and plan.folds:
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.learn_all and (config.labels is None or plan.folds):
@@ -213,4 +215,5 @@ def _divide(
         valid_fraction=config.valid_fraction,
         # Every picture is held out once by the folds.
         test_fraction=0.0 if plan.folds else config.test_fraction,
+        like=None if plan.split_as is None else pictures_of(plan.split_as),
     )
