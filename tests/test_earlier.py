@@ -217,6 +217,15 @@ def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
             known.check_unseen(np.array([5, 3, 1], np.uint64))
 
 
+def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
+    model = replace(teacher([1.0], ["happy"]), seen=np.array([8, 3], np.uint64))
+    unrecorded = replace(model, seen=None)
+    train = np.array([5, 3, 5], np.uint64)
+    assert Earlier(model, [unrecorded]).learnt(train).tolist() == [3, 5, 8]
+    assert Earlier(None, [model]).learnt(train).tolist() == [3, 5, 8]
+    assert Earlier(unrecorded, []).learnt(train).tolist() == [3, 5]
+
+
 def test_the_original_protocol_still_holds_the_publishers_test_out() -> None:
     loaded = replace(pictures(12), splits=["train"] * 8 + ["test"] * 4)
     groups = np.array([0, 1, 2, 3, 4, 5, 6, 7, 0, 9, 10, 9])  # the first is in test too

@@ -109,6 +109,15 @@ class Earlier:
         initial = None if self.initial is None else str(self.initial)
         return {"initial": initial, "teachers": [str(teacher) for teacher in self.teachers] or None}
 
+    def learnt(self, train: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """`pixel_hash` of `train` and of what the earlier models have learnt, sorted, each once.
+
+        A network that builds on them knows their pictures, too.
+        """
+        models = [*filter(None, [self.initial]), *self.teachers]
+        known = [model.seen for model in models if model.seen is not None]
+        return np.unique(np.concatenate([train, *known]))
+
     def check_unseen(self, held_out: NDArray[np.uint64]) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
 

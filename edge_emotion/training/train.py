@@ -135,7 +135,7 @@ def _train(
         initial=earlier.initial, teachers=earlier.teachers, resume=plan.resume,
         callbacks=callbacks("training"), log=log,
     )  # fmt: skip
-    seen = loaded.hashes[parts["train"]], loaded.hashes[parts["valid"]]
+    seen = earlier.learnt(loaded.hashes[parts["train"]]), loaded.hashes[parts["valid"]]
     if config.learn_all:
         dataset = replace(dataset, labels=[name for name, _ in gathered.chosen])
         fitted = replace(fitted, logits_model=keep_outputs(fitted.logits_model, outputs))
