@@ -221,9 +221,9 @@ def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
     model = replace(teacher([1.0], ["happy"]), seen=np.array([8, 3], np.uint64))
     unrecorded = replace(model, seen=None)
     train = np.array([5, 3, 5], np.uint64)
-    assert Earlier(model, [unrecorded]).learnt(train).tolist() == [3, 5, 8]
-    assert Earlier(None, [model]).learnt(train).tolist() == [3, 5, 8]
-    assert Earlier(unrecorded, []).learnt(train).tolist() == [3, 5]
+    assert Earlier(model, [unrecorded]).learnt(train).tolist() == [5, 3, 5, 8]
+    assert Earlier(None, [model, model]).learnt(train).tolist() == [5, 3, 5, 8]
+    assert Earlier(unrecorded, []).learnt(train).tolist() == [5, 3, 5]
 
 
 def test_the_original_protocol_still_holds_the_publishers_test_out() -> None:

@@ -110,13 +110,13 @@ class Earlier:
         return {"initial": initial, "teachers": [str(teacher) for teacher in self.teachers] or None}
 
     def learnt(self, train: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """`pixel_hash` of `train` and of what the earlier models have learnt, sorted, each once.
+        """`train` and what else the earlier models have learnt, as `pixel_hash`.
 
         A network that builds on them knows their pictures, too.
         """
         models = [*filter(None, [self.initial]), *self.teachers]
         known = [model.seen for model in models if model.seen is not None]
-        return np.unique(np.concatenate([train, *known]))
+        return np.concatenate([train, np.setdiff1d(np.concatenate([train, *known]), train)])
 
     def check_unseen(self, held_out: NDArray[np.uint64]) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
