@@ -98,7 +98,8 @@ def test_an_archive_is_the_same_bytes_each_time_and_tells_of_nobody(tmp_path: Pa
     assert archives[0][4:8] == b"\0" * 4  # gzip's time
     with tarfile.open(fileobj=io.BytesIO(archives[0])) as archive:
         members = archive.getmembers()
-        archive.extractall(tmp_path / "unpacked", filter="data")
+    (tmp_path / "unpacked").mkdir()
+    subprocess.run(["tar", "-xzf", tmp_path / "a.tar.gz", "-C", tmp_path / "unpacked"], check=True)
     assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {(0, 0, "", "", 0)}
     assert {m.mode for m in members} == {0o644, 0o755}
     assert [m.name for m in members] == sorted(m.name for m in members)
