@@ -187,6 +187,24 @@ def test_training_does_not_replace_a_model(faces: Path, trained: Path, tmp_path:
     assert {p: p.read_bytes() for p in trained.iterdir()} == before
 
 
+def test_resuming_a_run_does_not_replace_the_model_of_another(faces: Path, tmp_path: Path) -> None:
+    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--resume"]
+    first = ["train", faces, "--run", tmp_path / "a", *small]
+    assert run(*first).exit_code == 0
+    assert run(*first).exit_code == 0  # its own may be written anew
+    model = tmp_path / "a" / "model"
+    before = {p: p.read_bytes() for p in model.iterdir()}
+    for other in (
+        ["train", faces, "--run", tmp_path / "b", "--out", model, *small, "--seed", "2"],
+        ["train", faces, "--run", tmp_path / "a", *small, "--prior", "uniform"],
+        ["train", faces, "--run", tmp_path / "a", *small, "--name", "another"],
+    ):
+        result = run(*other)
+        assert result.exit_code == 2
+        assert "holds the model of another training: name another --out" in result.stderr
+        assert {p: p.read_bytes() for p in model.iterdir()} == before
+
+
 def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) -> None:
     result = run(
         "train", faces, "--run", tmp_path / "r", "--labels", "sad,happy", "--learn-all",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edge_emotion.artefacts import remove_exports
 from edge_emotion.card import (
     CALIBRATION_NAME,
+    CARD_NAME,
     KERAS_NAME,
     TRAINED_ON_NAME,
     Confidence,
@@ -19,6 +21,7 @@ from edge_emotion.card import (
     ModelCard,
     TrainingRecord,
 )
+from edge_emotion.errors import UsageError
 from edge_emotion.evaluation import evaluate, fit_confidence, softmax
 from edge_emotion.files import replacing, sha256, tool_versions
 from edge_emotion.training.architectures import multiply_adds, with_softmax
@@ -83,6 +86,29 @@ def measure(
     return confidence, evaluations, "test" if len(parts["test"]) else "valid"
 
 
+def recorded_config(config: TrainConfig, plan: Plan, earlier: Earlier) -> dict[str, Any]:
+    """What decided a training beside the pictures, for the card."""
+    protocol = {"folds": plan.folds, "validate_on_train": plan.validate_on_train}
+    return config.as_dict() | protocol | earlier.record()
+
+
+def check_replaces_own(
+    config: TrainConfig, plan: Plan, record: DataRecord, earlier: Earlier
+) -> None:
+    """A run that is resumed may write its model anew, not in the place of another.
+
+    Raises:
+        UsageError: the model folder holds the model of another training.
+        ModelError: its card is damaged.
+    """
+    if not (plan.out / CARD_NAME).exists():
+        return
+    card = ModelCard.read(plan.out)
+    own = plan.name, recorded_config(config, plan, earlier), record.name, record.splits
+    if own != (card.name, card.training.config, card.data.name, card.data.splits):
+        raise UsageError(f"{plan.out} holds the model of another training: name another --out")
+
+
 def write_model(
     fitted: Fitted,
     dataset: Dataset,
@@ -97,7 +123,6 @@ def write_model(
     model = fitted.logits_model
     with replacing(plan.out / KERAS_NAME) as path:
         with_softmax(model).save(path)
-    extra = {"folds": plan.folds, "validate_on_train": plan.validate_on_train} | earlier.record()
     card = ModelCard(
         name=plan.name,
         labels=dataset.labels,
@@ -109,7 +134,7 @@ def write_model(
             architecture=config.architecture,
             parameters=int(model.count_params()),
             multiply_adds=multiply_adds(model),
-            config=config.as_dict() | extra,
+            config=recorded_config(config, plan, earlier),
             epochs=len(fitted.history),
             best_epoch=fitted.best_epoch,
             command=plan.command,

@@ -34,6 +34,7 @@ from edge_emotion.training.loading import (
     keep_labels,
 )
 from edge_emotion.training.outcome import (
+    check_replaces_own,
     draw,
     measure,
     write_distilled,
@@ -122,6 +123,7 @@ def _train(
         dropped=dict(dataset.dropped + gathered.unreadable + dropped),
         grouped=dict(gathered.alike),
     )
+    check_replaces_own(config, plan, record, earlier)
     evaluations = []
     if plan.folds:
         pool = np.concatenate([parts["train"], parts["valid"]])
