@@ -1,11 +1,11 @@
-"""Files that are whole or not there: atomic writes, hashes."""
+"""Files that are whole or not there: atomic writes, hashes, every file of a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -58,6 +58,18 @@ def check_folder(path: Path) -> None:
     with replacing(path / ".writable") as temporary:
         temporary.touch()
     (path / ".writable").unlink()
+
+
+def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
+    """Every file in a folder and its sub-folders, sorted; links to folders are not followed.
+
+    Args:
+        folder: to look in.
+        failed: told of each folder that cannot be listed, which `Path.rglob` would pass over.
+    """
+    walk = os.walk(folder, onerror=failed)
+    found = (Path(parent, name) for parent, _, names in walk for name in names)
+    return sorted(path for path in found if path.is_file())
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -116,3 +119,15 @@ def write_votes(path: Path, usages: Sequence[str], votes: Sequence[tuple[int, ..
         lines.append(f"{usage},fer{number:07}.png,{','.join(map(str, row))}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def close_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A folder that cannot be listed, even by root."""
+    listing = os.scandir
+
+    def scandir(path="."):
+        if Path(os.fsdecode(path)) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)

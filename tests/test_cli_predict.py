@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion.cli import app
+from tests.datasets import close_folder
 from tests.generated import draw_face
 
 MAIN = "from edge_emotion.cli import main; main()"
@@ -94,6 +95,18 @@ def test_the_others_are_still_processed(model_folder: Path, pictures: Path) -> N
     assert result.exit_code == 4
     assert len(result.stdout.splitlines()) == 2
     assert len(result.stderr.splitlines()) == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(model_folder, pictures)
+    (pictures / "closed").mkdir()
+    close_folder(monkeypatch, pictures / "closed")
+    result = predict(model_folder, pictures)
+    assert result.stdout == whole.stdout
+    assert "closed: Permission denied: the folder's pictures are passed over" in result.stderr
+    assert result.exit_code == 4
 
 
 def test_a_name_with_a_line_break_stays_one_line(model_folder: Path, pictures: Path) -> None:

@@ -12,7 +12,7 @@ from edge_emotion import DataError, UnknownNameError, UsageError
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.samples import canonical
-from tests.datasets import write_class_folders, write_picture
+from tests.datasets import close_folder, write_class_folders, write_picture
 
 FILES = ["Angry/a.jpg", "Angry/b.PNG", "Happy/c.jpeg", "Happy/deep/er/d.png", "Sad/e.jpg"]
 
@@ -61,6 +61,18 @@ def test_unknown_label_suggests_the_nearest(folder):
 def test_a_label_twice_or_too_few(folder, labels):
     with pytest.raises(UsageError, match=r"named twice|two labels or more"):
         read_dataset(folder, labels)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_unless_hidden(folder, monkeypatch):
+    for name in ("Angry/later", "Angry/.trash"):
+        (folder / name).mkdir()
+        close_folder(monkeypatch, folder / name)
+        if ".trash" in name:
+            assert read_dataset(folder).samples
+        else:
+            with pytest.raises(DataError, match="later: Permission denied"):
+                read_dataset(folder)
+        monkeypatch.undo()
 
 
 def test_hidden_files_and_folders_are_no_pictures(folder):

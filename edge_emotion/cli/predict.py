@@ -133,6 +133,7 @@ def _pictures(arguments: list[str], annotate: Path | None) -> Iterator[Path | _N
 
 
 def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFoundError]:
+    from edge_emotion.files import files_under
     from edge_emotion.preprocess import PICTURE_SUFFIXES
 
     if "\0" in argument:
@@ -148,15 +149,19 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
         yield _NothingFoundError(argument, str(error))
         return
     if is_folder:
-        inside = sorted(
-            p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
-        )
+        closed: list[OSError] = []
+        inside = [
+            p for p in files_under(path, closed.append) if p.suffix.lower() in PICTURE_SUFFIXES
+        ]
         if annotate is not None:
             from edge_emotion.cli.annotate import is_copy
 
             inside = [p for p in inside if not is_copy(p, annotate)]
         yield from inside
-        if not inside:
+        for error in closed:
+            reason = f"{error.strerror or error}: the folder's pictures are passed over"
+            yield _NothingFoundError(str(error.filename), reason)
+        if not inside and not closed:
             yield _NothingFoundError(argument, "no pictures in this folder")
     elif not os.path.lexists(path) and glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - may be absolute

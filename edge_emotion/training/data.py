@@ -16,6 +16,7 @@ import msgspec
 
 from edge_emotion.card import FaceCrop
 from edge_emotion.errors import DataError
+from edge_emotion.files import files_under
 from edge_emotion.preprocess import PICTURE_SUFFIXES
 from edge_emotion.training.fer import FolderTree, ZipTree, read_fer2013, read_ferplus
 from edge_emotion.training.samples import (
@@ -120,6 +121,10 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     def hidden(folder: str) -> bool:
         return folder.startswith((".", "_"))
 
+    def failed(error: OSError) -> None:
+        if not any(map(hidden, Path(error.filename).relative_to(path).parts)):
+            raise error
+
     children = folders(path)
     by_split = [(SPLIT_FOLDERS.get(p.name.casefold()), p) for p in children]
     divided = [p for split, p in by_split if split is not None and folders(p)]
@@ -149,14 +154,10 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
     position = {classes[index]: i for i, (_, index) in enumerate(chosen)}
     for split, root in roots:
         for folder in folders(root):
-            files = sorted(
-                p
-                for p in folder.rglob("*")
-                if p.is_file()
-                and not p.name.startswith(".")
-                and not any(map(hidden, p.relative_to(folder).parts[:-1]))
-            )
-            for file in files:
+            for file in files_under(folder, failed):
+                inside = file.relative_to(path).parts[:-1]
+                if file.name.startswith(".") or any(map(hidden, inside)):
+                    continue
                 if file.suffix.lower() not in PICTURE_SUFFIXES:
                     dropped["not a picture by its ending"] += 1
                 elif folder.name not in position:
