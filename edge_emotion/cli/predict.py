@@ -158,9 +158,9 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
 
             inside = [p for p in inside if not is_copy(p, annotate)]
         yield from inside
-        for error in closed:
-            reason = f"{error.strerror or error}: the folder's pictures are passed over"
-            yield _NothingFoundError(str(error.filename), reason)
+        for failure in closed:
+            reason = f"{failure.strerror or failure}: the folder's pictures are passed over"
+            yield _NothingFoundError(str(failure.filename), reason)
         if not inside and not closed:
             yield _NothingFoundError(argument, "no pictures in this folder")
     elif not os.path.lexists(path) and glob.has_magic(argument):
