@@ -223,8 +223,9 @@ def test_without_a_test_share_what_the_earlier_model_has_not_seen_trains():
 
 def test_a_division_of_other_pictures_is_refused():
     known = TrainedOn(np.array([900], np.uint64), np.array([901], np.uint64))
-    with pytest.raises(DataError, match="made: known was validated on none of these pictures"):
-        split_pictures(
-            labelled(np.arange(30) % 3), np.arange(30), seed=1, valid_fraction=0.3,
-            test_fraction=0, like=("known", known),
-        )  # fmt: skip
+    for test_fraction in (0, 0.1):
+        with pytest.raises(DataError, match="known was validated on none of these pictures"):
+            split_pictures(
+                labelled(np.arange(30) % 3), np.arange(30), seed=1, valid_fraction=0.3,
+                test_fraction=test_fraction, like=("known", known),
+            )  # fmt: skip

@@ -203,8 +203,8 @@ def _cut_like(
     cut = indices[np.isin(hashes, known.valid)]
     if not len(cut):
         raise DataError(
-            f"{loaded.datasets[indices[0]]}: {model} was validated on none of these pictures: "
-            "leave --split-as out"
+            f"{model} was validated on none of these pictures: name the same data sets as in its "
+            "training, or leave --split-as out"
         )
     return cut
 
