@@ -11,7 +11,7 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs the extra train")
 
-from edge_emotion.card import InputSpec  # noqa: E402
+from edge_emotion.card import InputSpec, ModelCard  # noqa: E402
 from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
 from edge_emotion.training.architectures import with_softmax  # noqa: E402
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 LABELS = ["neutral", "happiness", "angry"]
 NONE = np.zeros(0, np.uint64)
+ONES = np.ones(3, np.float32)
 
 
 def brightness_net(kernel: list[float]) -> Any:
@@ -58,7 +59,7 @@ def test_the_loss_of_teaching_is_the_weighted_cross_entropy_with_the_mean_answer
     one = teacher([0.0, 2.0, 9.0, 4.0], ["angry", "happy", "bored", "neutral"], temperature=2.0)
     two = teacher([1.0, 0.0, 0.0], LABELS)
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    layer = Teaching([one, two], LABELS, weights, share=0.25, mirror=False)
+    layer = Teaching([one, two], LABELS, ONES, weights, share=0.25, mirror=False)
     view = np.stack([np.full((16, 16, 1), 255.0), np.zeros((16, 16, 1))]).astype(np.float32)
     logits = np.array([[0.3, -0.2, 1.0], [2.0, 0.0, -1.0]], np.float32)
     out = layer(logits, view)
@@ -79,7 +80,7 @@ def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> No
     image = keras.Input((2, 2, 1))  # the logits are the pixels: upper left, upper right, ...
     network = keras.Model(image, keras.layers.Flatten()(image)[:, :3])
     model = EarlierModel("teacher", "0" * 64, network, LABELS, 1.0, NONE)
-    layer = Teaching([model], LABELS, np.ones(3, np.float32), share=1.0, mirror=True)
+    layer = Teaching([model], LABELS, ONES, ONES, share=1.0, mirror=True)
     own = np.array([[0.3, -0.2, 1.0]], np.float32)
     layer(own, np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]], np.float32))
     answer = (softmax([1, 2, 3]) + softmax([2, 1, 4])) / 2
@@ -87,23 +88,31 @@ def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> No
     assert float(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_teacher_without_a_prior_is_given_that_of_the_training_pictures() -> None:
+    data = teacher([1.0, 0.0, 0.0], LABELS, temperature=2.0)
+    frequencies = np.array([60.0, 30.0, 10.0], np.float32)
+    view = np.full((1, 16, 16, 1), 255.0, np.float32)
+    own = np.array([[0.3, -0.2, 1.0]], np.float32)
+    log_own = own[0] - np.log(np.exp(own[0]).sum())
+    for prior, answer in (
+        ("data", softmax([1 / 2, 0, 0])),
+        ("uniform", softmax([1 / 2 + np.log(6), np.log(3), 0])),
+    ):
+        model = replace(data, prior=prior)
+        layer = Teaching([model], LABELS, frequencies, ONES, share=1.0, mirror=False)
+        layer(own, view)
+        assert float(layer.losses[0]) == pytest.approx(-(answer @ log_own), rel=1e-5)
+
+
 def test_a_teacher_is_neither_trained_nor_saved() -> None:
-    layer = Teaching(
-        [teacher([1.0, 0.0, 0.0], LABELS)], LABELS, np.ones(3, np.float32), 0.5, mirror=False
-    )
+    layer = Teaching([teacher([1.0, 0.0, 0.0], LABELS)], LABELS, ONES, ONES, 0.5, mirror=False)
     layer(np.zeros((1, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32))
     assert layer.weights == []
 
 
 def test_a_teacher_that_lacks_a_label_is_refused() -> None:
     with pytest.raises(UsageError, match="--teacher teacher: it does not know neutral, angry"):
-        Teaching(
-            [teacher([1.0, 2.0], ["happy", "sad"])],
-            LABELS,
-            np.ones(3, np.float32),
-            0.5,
-            mirror=False,
-        )
+        Teaching([teacher([1.0, 2.0], ["happy", "sad"])], LABELS, ONES, ONES, 0.5, mirror=False)
 
 
 def pictures(count: int = 48) -> LoadedPictures:
@@ -244,6 +253,10 @@ def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
     tiny.make_card(name="m", input=InputSpec(16, 16, 1), keras_sha256=checksum).write(tmp_path)
     model = open_earlier(str(tmp_path), (16, 16, 1))
     assert (model.labels, model.seen.tolist()) == (["angry", "happy", "sad"], [7, 8])
+    assert model.prior == "data"
+    card = ModelCard.read(tmp_path)
+    replace(card, training=replace(card.training, config={"prior": "uniform"})).write(tmp_path)
+    assert open_earlier(str(tmp_path), (16, 16, 1)).prior == "uniform"
     (tmp_path / "trained_on.npz").unlink()
     assert open_earlier(str(tmp_path), (16, 16, 1)).seen is None
     with pytest.raises(UsageError, match="its input is 16 x 16 x 1, that of the network to be"):

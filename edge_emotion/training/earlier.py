@@ -42,6 +42,7 @@ class EarlierModel:
     labels: list[str]
     temperature: float
     seen: NDArray[np.uint64] | None  # `pixel_hash` of its training pictures; None: not recorded
+    prior: str = "data"  # see `TrainConfig.prior`
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -77,6 +78,7 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
     return EarlierModel(
         card.name, card.keras_sha256, runtime.logits_model, card.labels,
         card.confidence.temperature, None if known is None else known.train,
+        card.training.config.get("prior", "data"),
     )  # fmt: skip
 
 
@@ -194,6 +196,17 @@ class Teaching(layers.Layer):  # type: ignore[misc]
     teacher's answer is the mean of those to the view and to its mirror image, which is the better
     answer wherever pictures may be flipped, and costs the teacher's time twice.
 
+    A teacher of prior "uniform" is given the labels' frequencies back: the network learns them from
+    its targets, and two priors in one loss would be neither.
+
+    Args:
+        teachers: one or more.
+        labels: of the network.
+        frequencies: of the labels in the training targets, positive, of any sum, (labels,).
+        weights: of the labels in the loss, (labels,).
+        share: of the teachers in the loss, 0..1.
+        mirror: see above.
+
     Raises:
         UsageError: a teacher does not know one of the labels.
     """
@@ -202,6 +215,7 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         self,
         teachers: Sequence[EarlierModel],
         labels: Sequence[str],
+        frequencies: NDArray[np.float32],
         weights: NDArray[np.float32],
         share: float,
         *,
@@ -211,6 +225,7 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         # Out of Keras's sight in a tuple of our own objects: teachers are not trained, and not
         # saved with each checkpoint.
         self.teachers = tuple((teacher, self._outputs(teacher, labels)) for teacher in teachers)
+        self.log_prior = np.log(frequencies / frequencies.sum())
         self.label_weights, self.share, self.mirror = weights, share, mirror
 
     @staticmethod
@@ -228,7 +243,8 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         for teacher, outputs in self.teachers:
             for image in shown:
                 own = ops.take(teacher.network(image, training=False), outputs, axis=1)
-                answers += ops.softmax(own / teacher.temperature)
+                own = own / teacher.temperature
+                answers += ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
         answers = ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
         each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
         weights = ops.sum(answers * self.label_weights, axis=1)

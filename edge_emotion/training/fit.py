@@ -239,7 +239,10 @@ def fit(
             take_weights(network, initial, labels)
         teaching = None
         if teachers:
-            teaching = Teaching(teachers, labels, weights, config.teacher_share, mirror=config.flip)
+            teaching = Teaching(
+                teachers, labels, loaded.targets[train].sum(axis=0), weights, config.teacher_share,
+                mirror=config.flip,
+            )  # fmt: skip
         model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
