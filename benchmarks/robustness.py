@@ -123,10 +123,18 @@ def run_robustness(
             corruption = corruptions[i]
             changed = corrupt(pictures, corruption, STRENGTHS, into / "corrupted.npy")
             found, failed = accuracies(alive, changed, len(STRENGTHS))
-            if failed:
-                raise next(iter(failed.values()))  # it ran a moment ago: not the model's doing
+            errors.update(failed)
+            if not found:
+                raise next(iter(failed.values()))
+            alive = [subject for subject in alive if subject.recipe in found]
             parameters = [float(p) for p in corruption.parameters]
             rows.append(Corrupted(corruption.name, corruption.unit, parameters, found))
+    # One that failed on the way has no mean: it is named, and not shown.
+    whole = {subject.recipe for subject in alive}
+    rows = [
+        replace(row, accuracy={k: v for k, v in row.accuracy.items() if k in whole}) for row in rows
+    ]
+    clean = {recipe: shares for recipe, shares in clean.items() if recipe in whole}
     report = RobustnessReport(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=card.name,

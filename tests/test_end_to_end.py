@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -162,6 +164,31 @@ def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
     assert other.exit_code == 2
     assert "other settings" in other.stderr
     assert {p: p.read_bytes() for p in run_folder.iterdir() if p.is_file()} == before
+
+
+def test_two_trainings_do_not_share_a_run_folder(faces: Path, tmp_path: Path) -> None:
+    pixels = tmp_path / "run" / "pixels.npy"  # mapped into the first one's memory
+    pixels.parent.mkdir()
+    pixels.write_bytes(b"of the first")
+    again = ["train", faces, "--run", tmp_path / "run", "--out", tmp_path / "m", "--resume"]
+    small = ["--size", "16", "--width", "0.25", "--epochs", "1"]
+    program = (
+        "import fcntl, os, sys\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "run"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as first:  # fmt: skip
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = run(*again, *small)
+        assert second.exit_code == 2
+        assert "another edge-emotion train is at work in" in second.stderr
+        assert pixels.read_bytes() == b"of the first"
+        first.kill()  # as by a power cut
+    assert run(*again, *small).exit_code == 0
 
 
 def test_a_run_is_not_resumed_with_other_pictures_or_damaged(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +89,31 @@ def train_model(
         raise UsageError("--learn-all goes with --labels and without --folds")
     _check_run(plan)
     cache = plan.run / "pixels.npy"
+    with _alone(plan.run):
+        try:
+            return _train(data, config, plan, cache, progress, callbacks, log)
+        finally:
+            cache.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep other processes from training in a run folder; if this one is killed, it is free again.
+
+    Raises:
+        UsageError: another process trains there: it would lose its pixels and its checkpoints.
+    """
+    fd = os.open(run, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _train(data, config, plan, cache, progress, callbacks, log)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another edge-emotion train is at work in {run}: name another --run, or end it"
+            ) from error
+        yield
     finally:
-        cache.unlink(missing_ok=True)
+        os.close(fd)
 
 
 def _train(

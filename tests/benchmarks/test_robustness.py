@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_emotion.benchmarks import robustness
 from edge_emotion.benchmarks.accuracy import Pictures, labelled_pictures
 from edge_emotion.benchmarks.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from edge_emotion.benchmarks.markdown import RESULTS, pages, read_results
@@ -20,9 +22,9 @@ from edge_emotion.benchmarks.report_json import to_json
 from edge_emotion.benchmarks.robustness import accuracies, corrupt, main, run_robustness
 from edge_emotion.benchmarks.robustness_report import Corrupted, RobustnessReport, robustness_table
 from edge_emotion.benchmarks.schema import Data
-from edge_emotion.benchmarks.subjects import find_subjects
+from edge_emotion.benchmarks.subjects import Subject, find_subjects
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import EdgeEmotionError, ModelError
 from tests import tiny
 from tests.generated import LABELS, draw_face
 
@@ -140,6 +142,32 @@ def test_an_export_that_is_not_there_is_named(folder: Path, data: Path) -> None:
     (folder / "model-f32.onnx").unlink()
     with pytest.raises(ModelError):
         run_robustness(folder, data)
+
+
+def test_an_export_that_fails_on_the_way_costs_only_its_own_figures(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def one_dies(
+        subjects: Sequence[Subject], pictures: Pictures, strengths: int
+    ) -> tuple[dict[str, list[float]], dict[str, EdgeEmotionError]]:
+        nonlocal calls
+        calls += 1
+        found, errors = accuracies(subjects, pictures, strengths)
+        if calls == 3:  # clean, first corruption, second
+            del found["onnx-int8"]
+            errors["onnx-int8"] = ModelError("onnx-int8: killed by signal 9")
+        return found, errors
+
+    monkeypatch.setattr(robustness, "accuracies", one_dies)
+    found, failures = run_robustness(folder, data, corruptions=CORRUPTIONS[:3])
+    assert calls == 4
+    assert list(found.clean) == ["onnx-f32"]
+    assert [list(row.accuracy) for row in found.corrupted] == [["onnx-f32"]] * 3
+    assert found.not_measured == {"onnx-int8": "onnx-int8: killed by signal 9"}
+    assert [str(f) for f in failures] == ["onnx-int8: killed by signal 9"]
+    assert "onnx-int8 was not measured: onnx-int8: killed" in robustness_table(found)
 
 
 @pytest.fixture
