@@ -116,6 +116,18 @@ def _downscaling(pixels: Pixels, side: float, random: Random) -> Pixels:
     return _pixels(image.resize((width, height), Image.Resampling.BILINEAR), pixels.shape)
 
 
+def _framing(pixels: Pixels, factor: float, random: Random) -> Pixels:
+    height, width = pixels.shape[:2]
+    # Around the face the edge is repeated: what was there is not known.
+    margin = math.ceil(max(height, width) * max(0.0, factor - 1) / 2)
+    padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    x, y = margin + width / 2, margin + height / 2
+    reach_x, reach_y = factor * width / 2, factor * height / 2
+    box = (x - reach_x, y - reach_y, x + reach_x, y + reach_y)
+    framed = _image(padded).resize((width, height), Image.Resampling.BILINEAR, box)
+    return _pixels(framed, pixels.shape)
+
+
 CORRUPTIONS = (
     Corruption("blur", "Gaussian, standard deviation in pixels", (0.5, 1, 1.5, 2, 3), _blur),
     Corruption("noise", "Gaussian, standard deviation in grey levels", (8, 16, 24, 32, 48), _noise),
@@ -125,5 +137,7 @@ CORRUPTIONS = (
     Corruption("rotation", "degrees, to either side", (5, 10, 15, 20, 30), _rotation),
     Corruption("occlusion", "black rectangle, % of the area", (5, 10, 15, 20, 30), _occlusion),
     Corruption("down-scaling", "pixels that are left, of 48", (36, 24, 18, 12, 8), _downscaling),
+    Corruption("tighter crop", "of the side", (0.9, 0.8, 0.75, 0.7, 0.6), _framing),
+    Corruption("looser crop", "of the side", (1.1, 1.2, 1.35, 1.5, 1.75), _framing),
 )
 STRENGTHS = (1, 2, 3, 4, 5)

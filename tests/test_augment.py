@@ -18,13 +18,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 SIDE, WIDE = 48, 72
 STILL = {
-    "flip": False, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "brightness": 0.0,
-    "contrast": 0.0, "gamma": 0.0, "blur": 0.0, "dark": 0.0, "noise": 0.0, "erase": 0.0,
+    "flip": False, "rotation": 0.0, "zoom": 0.0, "framing": 0.0, "shift": 0.0, "shear": 0.0,
+    "brightness": 0.0, "contrast": 0.0, "gamma": 0.0, "blur": 0.0, "dark": 0.0, "noise": 0.0,
+    "erase": 0.0,
 }  # fmt: skip
 
 
-def view(**changes) -> RandomView:
+def look(**changes) -> RandomView:
     return RandomView(TrainConfig(**(STILL | changes)), SIDE, SIDE)
+
+
+def view(**changes):
+    """The network's view, which without framing is the teachers', too."""
+
+    def one(pictures, *, training):
+        own, teachers = look(**changes)(pictures, training=training)
+        assert teachers is own
+        return own
+
+    return one
 
 
 @pytest.fixture
@@ -84,7 +96,8 @@ def test_with_no_strength_training_sees_the_middle_too(pictures):
 def test_shapes(pictures, height, width):
     layer = RandomView(TrainConfig(), height, width)
     for training in (True, False):
-        assert layer(pictures, training=training).shape == (5, height, width, 1)
+        for seen in layer(pictures, training=training):
+            assert seen.shape == (5, height, width, 1)
 
 
 @pytest.mark.usefixtures("highest")
@@ -122,6 +135,30 @@ def test_the_lowest_numbers_move_it_the_other_way(changes, before, after):
     assert moved == pytest.approx(after, abs=0.15)
 
 
+@pytest.mark.usefixtures("highest")
+def test_framing_makes_the_face_smaller_for_the_network_alone():
+    own, teachers = look(zoom=0.2, framing=0.25, rotation=90.0)(dot(12, -15), training=True)
+    assert place(teachers) == pytest.approx((-12.5, -10), abs=0.15)
+    assert place(own) == pytest.approx((-10, -8), abs=0.15)
+
+
+@pytest.mark.usefixtures("lowest")
+def test_framing_makes_it_as_much_larger():
+    own, teachers = look(framing=0.6)(dot(10, -5), training=True)
+    assert place(teachers) == pytest.approx((10, -5), abs=0.15)
+    assert place(own) == pytest.approx((16, -8), abs=0.15)
+
+
+def test_framing_leaves_the_teachers_view_as_it_is_without(pictures):
+    moves = {"rotation": 20.0, "zoom": 0.2, "shift": 0.1, "shear": 0.1, "flip": True}
+    own, teachers = look(**moves, framing=0.4)(pictures, training=True)
+    assert np.array_equal(np.asarray(teachers), np.asarray(view(**moves)(pictures, training=True)))
+    assert not np.allclose(np.asarray(own), np.asarray(teachers), atol=1.0)
+    own, teachers = look(**moves, framing=0.4)(pictures, training=False)
+    assert np.array_equal(np.asarray(own), middle(pictures))
+    assert np.array_equal(np.asarray(teachers), middle(pictures))
+
+
 @pytest.mark.usefixtures("lowest")
 def test_a_flip_is_the_mirrored_picture(pictures):
     seen = np.asarray(view(flip=True)(pictures, training=True))
@@ -130,7 +167,7 @@ def test_a_flip_is_the_mirrored_picture(pictures):
 
 def transforms(**changes):
     """(turn in degrees, scale, mirrored) of 2,000 random views; and their rows."""
-    rows = np.asarray(view(**changes)._transforms(2000, WIDE, WIDE))
+    rows = np.asarray(look(**changes)._transforms(2000, WIDE, WIDE)[0])
     a, c = rows[:, 0], rows[:, 3]
     mirror = np.sign(rows[:, 0] * rows[:, 4] - rows[:, 1] * rows[:, 3])
     return np.degrees(np.arctan2(mirror * c, mirror * a)), np.hypot(a, c), mirror, rows
@@ -265,10 +302,10 @@ def test_without_any_strength_the_view_is_seen_as_it_is(pictures):
 
 
 def test_the_network_is_fed_its_own_size_from_surroundings():
-    look, degrade = RandomView(TrainConfig(), SIDE, SIDE), degradation(TrainConfig())
+    layer, degrade = RandomView(TrainConfig(), SIDE, SIDE), degradation(TrainConfig())
     batch = np.random.default_rng(1).uniform(0, 255, (3, WIDE, WIDE, 1)).astype(np.float32)
-    still = degrade(look(batch, training=False), training=False)
+    still = degrade(layer(batch, training=False)[0], training=False)
     assert np.array_equal(np.asarray(still), middle(batch))
-    seen = np.asarray(degrade(look(batch, training=True), training=True))
+    seen = np.asarray(degrade(layer(batch, training=True)[0], training=True))
     assert seen.shape == (3, SIDE, SIDE, 1)
     assert math.isfinite(float(seen.mean()))

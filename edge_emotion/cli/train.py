@@ -132,6 +132,10 @@ def train(
     flip: Annotated[bool | None, typer.Option(help="Augment: left and right.")] = None,
     rotation: Annotated[float | None, typer.Option(help="Augment: degrees.")] = None,
     zoom: Annotated[float | None, typer.Option(help="Augment: factor 1 + this.")] = None,
+    framing: Annotated[
+        float | None,
+        typer.Option(help="Augment: a further factor 1 + this, that teachers are not shown."),
+    ] = None,
     shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
     shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
     brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,

@@ -26,7 +26,9 @@ except ImportError as error:
 class RandomView(layers.Layer):  # type: ignore[misc]
     """A random similarity and shear; then the middle of the picture.
 
-    float32 pixels (N, H, W, C) in, (N, height, width, C) out. Without training, the middle only.
+    float32 pixels (N, H, W, C) in; out the views of the network and of its teachers, each
+    (N, height, width, C). They are one, unless `framing` makes the face larger or smaller for the
+    network alone. Without training, the middle only.
     """
 
     def __init__(self, config: TrainConfig, height: int, width: int) -> None:
@@ -34,21 +36,32 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         self.config, self.height, self.width = config, height, width
         self.seeds = keras.random.SeedGenerator(config.seed)
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Any, training: bool = False) -> tuple[Any, Any]:
         """See the class."""
-        if training:
-            images = ops.image.affine_transform(
-                images,
-                self._transforms(ops.shape(images)[0], images.shape[1], images.shape[2]),
-                interpolation="bilinear",
-                fill_mode="reflect",
+        if not training:
+            middle = self._middle(images)
+            return middle, middle
+        shape = ops.shape(images)[0], images.shape[1], images.shape[2]
+        own, teachers = (
+            None if rows is None else self._middle(
+                ops.image.affine_transform(
+                    images, rows, interpolation="bilinear", fill_mode="reflect"
+                )
             )
+            for rows in self._transforms(*shape)
+        )  # fmt: skip
+        return own, own if teachers is None else teachers
+
+    def _middle(self, images: Any) -> Any:
         top = (images.shape[1] - self.height) // 2
         left = (images.shape[2] - self.width) // 2
         return images[:, top : top + self.height, left : left + self.width]
 
-    def _transforms(self, count: Any, height: int, width: int) -> Any:
-        """Where each pixel of the result comes from: (N, 8), see `keras.ops.image`."""
+    def _transforms(self, count: Any, height: int, width: int) -> tuple[Any, Any]:
+        """Where each pixel of the result comes from: (N, 8), see `keras.ops.image`.
+
+        Of the network's view, and of the teachers' if that is another.
+        """
         config = self.config
 
         def uniform(reach: float) -> Any:
@@ -58,20 +71,28 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         scale = ops.exp(uniform(math.log1p(config.zoom)))  # as often larger as smaller
         shear = uniform(config.shear)
         mirror = ops.sign(uniform(1.0)) if config.flip else ops.ones((count,))
-        cos, sin = scale * ops.cos(turn), scale * ops.sin(turn)
-        a, b = mirror * cos, shear * cos - sin
-        c, d = mirror * sin, shear * sin + cos
-        # About the middle of the picture, then shifted by a share of the network's input.
-        x, y = (width - 1) / 2, (height - 1) / 2
         shift_x = uniform(config.shift * self.width)
         shift_y = uniform(config.shift * self.height)
         zero = ops.zeros((count,))
-        rows = [
-            a, b, x - a * x - b * y + shift_x,
-            c, d, y - c * x - d * y + shift_y,
-            zero, zero,
-        ]  # fmt: skip
-        return ops.stack(rows, axis=1)
+
+        def rows(scale: Any) -> Any:
+            cos, sin = scale * ops.cos(turn), scale * ops.sin(turn)
+            a, b = mirror * cos, shear * cos - sin
+            c, d = mirror * sin, shear * sin + cos
+            # About the middle of the picture, then shifted by a share of the network's input.
+            x, y = (width - 1) / 2, (height - 1) / 2
+            return ops.stack(
+                [
+                    a, b, x - a * x - b * y + shift_x,
+                    c, d, y - c * x - d * y + shift_y,
+                    zero, zero,
+                ],
+                axis=1,
+            )  # fmt: skip
+
+        if not config.framing:
+            return rows(scale), None
+        return rows(scale * ops.exp(uniform(math.log1p(config.framing)))), rows(scale)
 
 
 class RandomQuality(layers.Layer):  # type: ignore[misc]

@@ -56,6 +56,7 @@ class TrainConfig:
     flip: bool = True  # left and right
     rotation: float = 15.0  # degrees, either way
     zoom: float = 0.15  # factor 1 + zoom, either way
+    framing: float = 0.0  # a further factor 1 + framing, either way; teachers are not shown it
     shift: float = 0.1  # share of the side, either way
     shear: float = 0.1  # tangent, either way
     brightness: float = 0.2  # share of the range, either way
@@ -85,6 +86,7 @@ class TrainConfig:
             "coverage": 0 < self.coverage <= 1,
             "rotation": 0 <= self.rotation <= 180,
             "zoom": 0 <= self.zoom < 1,
+            "framing": 0 <= self.framing < 1,
             "shift": 0 <= self.shift < 1,
             "shear": 0 <= self.shear <= 1,
             "brightness": 0 <= self.brightness <= 1,

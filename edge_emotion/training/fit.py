@@ -311,9 +311,9 @@ def _training_model(
     image = keras.Input(source, name="augmented")
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
-    view = RandomView(config, height, width)(image)
+    view, shown = RandomView(config, height, width)(image)
     logits = body(degradation(config)(view))
-    model = keras.Model(image, logits if teaching is None else teaching(logits, view))
+    model = keras.Model(image, logits if teaching is None else teaching(logits, shown))
     model.compile(
         _optimizer(config, math.ceil(pictures / config.batch_size)),
         keras.losses.CategoricalCrossentropy(

@@ -90,6 +90,15 @@ def test_what_the_parameters_mean() -> None:
     assert noise.std() == pytest.approx(16, rel=0.02)
     # Turning a flat picture, or one without detail, leaves no wedge at the corners.
     assert (by_name["rotation"].apply(grey, 5, 0) == 100).all()
+    assert (by_name["looser crop"].apply(grey, 5, 0) == 100).all()
+    # A white square of 24 pixels grows and shrinks about the middle.
+    square = np.zeros((48, 48, 1), np.uint8)
+    square[12:36, 12:36] = 255
+    for name, factor in (("tighter crop", 0.6), ("looser crop", 1.75)):
+        seen = by_name[name].apply(square, 5, 0)
+        assert (seen > 127).sum() ** 0.5 == pytest.approx(24 / factor, abs=1)
+        assert seen[24, 24, 0] == 255
+        assert seen[0, 0, 0] == 0
     small = by_name["down-scaling"].apply(faces(1)[0], 5, 0)
     assert len(np.unique(small)) > 8
 
