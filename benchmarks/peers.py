@@ -120,13 +120,14 @@ def run_peers(
         raise UsageError("--rounds and --runs must be 1 or more")
     contenders: list[Contender] = []
     cards: list[ModelCard] = []
-    hashes = []
+    hashes, unrecorded = [], []
     for model in models:
         card, where, found = ours(model)
         cards.append(card)
         contenders += found
         trained_on = read_trained_on(where) if where is not None else None
         if trained_on is None:
+            unrecorded.append(card.name)
             note(f"{model}: no record of what it was trained on: these faces may be among it")
         hashes.append(trained_on.all if trained_on else np.empty(0, np.uint64))
     contenders += others(folder)
@@ -168,6 +169,7 @@ def run_peers(
         models=[card.name for card in cards],
         tasks=tasks,
         results=results,
+        unrecorded=unrecorded,
     )
     return report, [c.error for c in contenders if c.error is not None]
 

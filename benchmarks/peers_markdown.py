@@ -45,7 +45,17 @@ def _rests_on(report: PeersReport) -> str:
         f"those named is taken. Peers run by {engines or 'nothing: none was there'}; fer's own "
         "package would bring TensorFlow. What the peers were trained on is not known to this "
         f"program. Medians of the rounds differ by up to {spread:.0%}"
-        f"{f' ({noisy.name})' if noisy else ''}.{_busy(report)}"
+        f"{f' ({noisy.name})' if noisy else ''}.{_unrecorded(report)}{_busy(report)}"
+    )
+
+
+def _unrecorded(report: PeersReport) -> str:
+    """A warning, if a figure of ours may be one of training pictures."""
+    if not report.unrecorded:
+        return ""
+    return (
+        f" **Not known to be unseen**: what {', '.join(report.unrecorded)} learnt is not recorded; "
+        "these pictures may be among it."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -79,6 +79,7 @@ class PeersReport:
     models: list[str]  # of ours
     tasks: list[Task]
     results: list[PeerResult]
+    unrecorded: list[str] = field(default_factory=list)  # of ours; may be trained on the pictures
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

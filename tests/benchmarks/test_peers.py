@@ -181,11 +181,15 @@ def test_faces_are_given_as_they_are_and_trained_ones_left_out(
 def test_a_model_that_does_not_record_its_training_is_named(
     folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    report, _ = run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
     assert f"{folder}: no record of what it was trained on" in capsys.readouterr().err
+    assert report.unrecorded == report.models
+    assert "**Not known to be unseen**: what tiny learnt is not recorded" in peers_table(report)
     record_trained_on(folder, [])
-    run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+    report, _ = run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
     assert "no record" not in capsys.readouterr().err
+    assert report.unrecorded == []
+    assert "Not known to be unseen" not in peers_table(report)
 
 
 def test_weights_that_are_others_are_not_run(tmp_path: Path) -> None:
