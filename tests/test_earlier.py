@@ -14,7 +14,10 @@ keras = pytest.importorskip("keras", reason="needs the extra train")
 from edge_emotion.card import InputSpec, ModelCard  # noqa: E402
 from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
-from edge_emotion.training.architectures import with_softmax  # noqa: E402
+from edge_emotion.training.architectures import (
+    in_precision,
+    with_softmax,
+)
 from edge_emotion.training.config import Plan, TrainConfig  # noqa: E402
 from edge_emotion.training.earlier import (  # noqa: E402
     Earlier,
@@ -187,7 +190,7 @@ def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
     initial = EarlierModel("first", None, source, ["sad", "happy", "angry"], 1.0, NONE)
     network = build(CONFIG, 4)
     fresh = network.get_layer("logits").get_weights()
-    take_weights(network, initial, ["Anger", "neutral", "happiness", "fear"])
+    take_weights(network, initial, ["Anger", "neutral", "happiness", "fear"], seed=1)
     for layer in network.layers:
         if layer.name != "logits":
             for own, given in zip(
@@ -208,13 +211,58 @@ def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("body", ["c8/2 r p c16 rr", "c16k5 d8/2 r d16"])
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(body: str, times: int) -> None:
+    narrow = build(replace(CONFIG, body=body, width=1), 3)
+    rng = np.random.default_rng(5)
+    for layer in narrow.layers:  # BatchNorm as after a training
+        layer.set_weights([w + rng.uniform(0.1, 0.5, w.shape) for w in layer.get_weights()])
+    wide = build(replace(CONFIG, body=body, width=times), 3)
+    initial = EarlierModel("narrow", None, narrow, ["sad", *LABELS[:2]], 1.0, NONE)
+    take_weights(wide, initial, [*LABELS[:2], "sad"], seed=1)
+    pixels = rng.uniform(0, 255, (4, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_allclose(
+        np.asarray(wide(pixels)), np.asarray(narrow(pixels))[:, [1, 2, 0]], rtol=1e-4
+    )
+    # Copies of a channel are weighed differently, or they would stay copies.
+    kernel = wide.get_layer("logits").get_weights()[0]
+    assert (kernel[:16] != kernel[16:32]).all()
+
+
 def test_another_body_is_refused() -> None:
     initial = EarlierModel("first", None, build(replace(CONFIG, width=0.5), 3), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
-        take_weights(build(CONFIG, 3), initial, LABELS)
+        take_weights(build(replace(CONFIG, width=0.75), 3), initial, LABELS, seed=1)
+    with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
+        take_weights(build(CONFIG, 3), initial, LABELS, seed=1)
     other = EarlierModel("net", None, brightness_net([1.0, 2.0, 3.0]), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="net: its layer stage1_in_conv is another"):
-        take_weights(build(CONFIG, 3), other, LABELS)
+        take_weights(build(CONFIG, 3), other, LABELS, seed=1)
+
+
+def test_mixed_precision_changes_how_a_network_computes_and_not_what_it_is(
+    tmp_path: Path,
+) -> None:
+    config = replace(CONFIG, epochs=2, precision="mixed_bfloat16")
+    network = build(config, 3)
+    mixed = in_precision(network, config.precision)
+    pixels = np.random.default_rng(1).uniform(0, 255, (8, 16, 16, 1)).astype(np.float32)
+    full, half = np.asarray(network(pixels)), np.asarray(mixed(pixels))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(full - half).max() < 0.02 * np.abs(full).max()
+    assert {layer.compute_dtype for layer in mixed.layers if "conv" in layer.name} == {"bfloat16"}
+    assert {w.dtype for w in mixed.weights if "seed" not in w.path} == {"float32"}
+
+    loaded, even = pictures(), np.arange(0, 48, 2)
+    teachers = [teacher([1.0, 2.0, 3.0], LABELS)]
+    fitted = fit(config, loaded, even, even + 1, tmp_path, LABELS, teachers=teachers)
+    assert {layer.compute_dtype for layer in fitted.logits_model.layers} == {"float32"}
+    resumed = fit(
+        replace(config, epochs=3), loaded, even, even + 1, tmp_path, LABELS, teachers=teachers,
+        resume=True,
+    )  # fmt: skip
+    assert len(resumed.history) == 3
 
 
 def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:

@@ -88,6 +88,13 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Highest.")] = None,
     schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, or mixed_bfloat16: faster where the processor multiplies bfloat16 (AMX, "
+            "AVX512-BF16, GPUs). The model is float32 either way."
+        ),
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
     balance: Annotated[
         float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
@@ -101,7 +108,10 @@ def train(
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option(help="Model folder with whose weights training begins (fine-tuning)."),
+        typer.Option(
+            help="Model folder with whose weights training begins (fine-tuning). A net of half "
+            "or a third of the --width is widened."
+        ),
     ] = None,
     teacher: Annotated[
         list[Path] | None,

@@ -166,6 +166,28 @@ def keep_outputs(logits_model: keras.Model, outputs: Sequence[int]) -> keras.Mod
     return kept
 
 
+def in_precision(model: keras.Model, precision: str) -> keras.Model:
+    """The same network and weights, computing in another precision; the logits stay float32.
+
+    Micikevicius et al., "Mixed Precision Training", ICLR 2018; bfloat16 needs no loss scaling
+    (Kalamkar et al., arXiv 1905.12322).
+
+    Args:
+        model: a functional model of Keras's own layers, in float32.
+        precision: name of a Keras dtype policy.
+    """
+    if precision == "float32":
+        return model
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        policy = "float32" if layer.name == OUTPUT_NAME else precision
+        return type(layer).from_config(layer.get_config() | {"dtype": policy})
+
+    result = keras.models.clone_model(model, clone_function=clone)
+    result.set_weights(model.get_weights())
+    return result
+
+
 def multiply_adds(model: keras.Model) -> int:
     """Multiply-adds per picture of the convolutions and dense layers."""
     total = 0

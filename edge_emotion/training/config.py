@@ -37,6 +37,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     schedule: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 1e-3  # AdamW only
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the training; weights: float32
     label_smoothing: float = 0.0  # 0..1
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
     prior: Literal["data", "uniform"] = "data"  # how frequent answers assume labels to be

@@ -11,7 +11,7 @@ with Noisy Student", CVPR 2020.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from edge_emotion.card import OUTPUT_NAME, ModelCard
 from edge_emotion.errors import MissingExtraError, UsageError
 from edge_emotion.runtimes import check_fits
 from edge_emotion.runtimes.keras import KerasRuntime
+from edge_emotion.training.architectures import in_precision
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.samples import canonical
 
@@ -152,27 +153,76 @@ def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
     return Earlier(initial, [open_earlier(model, shape) for model in config.teachers or []])
 
 
-def take_weights(network: keras.Model, earlier: EarlierModel, labels: Sequence[str]) -> None:
+def take_weights(
+    network: keras.Model, earlier: EarlierModel, labels: Sequence[str], seed: int
+) -> None:
     """Give a fresh network the weights of an earlier one.
 
-    Outputs of labels that the earlier model does not know keep their random weights.
+    Outputs of labels that the earlier model does not know keep their random weights. A network
+    that is two, three or more times as wide answers like the earlier one at first: Net2WiderNet
+    (Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016).
 
     Raises:
         UsageError: its layers are others.
     """
     theirs = {layer.name: layer.get_weights() for layer in earlier.network.layers}
     columns = earlier.columns(labels)
+    random = np.random.default_rng([seed, 2])
     for layer in network.layers:
         weights = layer.get_weights()
         given = theirs.get(layer.name, [])
-        if layer.name == OUTPUT_NAME and len(given) == len(weights):
-            given = [_columns(ours, own, columns) for ours, own in zip(weights, given, strict=True)]
+        if len(given) == len(weights):
+            if layer.name == OUTPUT_NAME:
+                given = [
+                    _columns(
+                        ours, _widened(own, (*ours.shape[:-1], own.shape[-1]), random), columns
+                    )
+                    for ours, own in zip(weights, given, strict=True)
+                ]
+            else:
+                summed = not isinstance(layer, layers.DepthwiseConv2D)
+                given = [
+                    _widened(own, ours.shape, random, summed=summed)
+                    for ours, own in zip(weights, given, strict=True)
+                ]
         if [w.shape for w in given] != [w.shape for w in weights]:
             raise UsageError(
                 f"{earlier.name}: its layer {layer.name} is another: name the same --architecture, "
-                "--size, --channels and --width"
+                "--body, --size and --channels, and --width or a multiple of it"
             )
         layer.set_weights(given)
+
+
+def _widened(
+    own: NDArray[np.float32],
+    shape: tuple[int, ...],
+    random: np.random.Generator,
+    *,
+    summed: bool = True,
+) -> NDArray[np.float32]:
+    """Weights for copies of a layer's channels; as they are if `shape` is no multiple of theirs.
+
+    Args:
+        own: (..., inputs, outputs), or one value a channel.
+        shape: of the same rank.
+        random: where a channel has copies, the layers after it weigh them at random, with the same
+            sum: copies that are weighed alike would learn alike.
+        summed: over the inputs, as convolutions and dense layers do; depthwise ones do not.
+    """
+    if len(own.shape) != len(shape) or own.shape[:-2] != shape[:-2]:
+        return own
+    axes = range(max(0, own.ndim - 2), own.ndim)
+    if any(shape[axis] % own.shape[axis] for axis in axes):
+        return own
+    for axis in axes:
+        copies = shape[axis] // own.shape[axis]
+        if axis == own.ndim - 1 or not summed:
+            own = np.concatenate([own] * copies, axis)
+            continue
+        shares = random.normal(0, 0.5 / copies, (copies, *own.shape))
+        shares += 1 / copies - shares.mean(0)
+        own = np.concatenate(list((own * shares).astype(np.float32)), axis)
+    return own
 
 
 def _columns(
@@ -206,6 +256,7 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         weights: of the labels in the loss, (labels,).
         share: of the teachers in the loss, 0..1.
         mirror: see above.
+        precision: in which the teachers compute, see `TrainConfig.precision`.
 
     Raises:
         UsageError: a teacher does not know one of the labels.
@@ -220,11 +271,18 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         share: float,
         *,
         mirror: bool,
+        precision: str = "float32",
     ) -> None:
         super().__init__(name="teaching")
         # Out of Keras's sight in a tuple of our own objects: teachers are not trained, and not
         # saved with each checkpoint.
-        self.teachers = tuple((teacher, self._outputs(teacher, labels)) for teacher in teachers)
+        self.teachers = tuple(
+            (
+                replace(teacher, network=in_precision(teacher.network, precision)),
+                self._outputs(teacher, labels),
+            )
+            for teacher in teachers
+        )
         self.log_prior = np.log(frequencies / frequencies.sum())
         self.label_weights, self.share, self.mirror = weights, share, mirror
 

@@ -23,7 +23,7 @@ from edge_emotion.errors import (
 )
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.quiet import quiet
-from edge_emotion.training.architectures import Shape, get_architecture
+from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
@@ -236,13 +236,14 @@ def fit(
         source = _with_surroundings(loaded)
         network = build(config, len(labels))
         if initial is not None:
-            take_weights(network, initial, labels)
+            take_weights(network, initial, labels, config.seed)
         teaching = None
         if teachers:
             teaching = Teaching(
                 teachers, labels, loaded.targets[train].sum(axis=0), weights, config.teacher_share,
-                mirror=config.flip,
+                mirror=config.flip, precision=config.precision,
             )  # fmt: skip
+        network = in_precision(network, config.precision)
         model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
