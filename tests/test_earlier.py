@@ -14,10 +14,7 @@ keras = pytest.importorskip("keras", reason="needs the extra train")
 from edge_emotion.card import InputSpec, ModelCard  # noqa: E402
 from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
-from edge_emotion.training.architectures import (
-    in_precision,
-    with_softmax,
-)
+from edge_emotion.training.architectures import in_precision, with_softmax  # noqa: E402
 from edge_emotion.training.config import Plan, TrainConfig  # noqa: E402
 from edge_emotion.training.earlier import (  # noqa: E402
     Earlier,
