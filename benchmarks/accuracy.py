@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import Agreement, Evaluation, ModelCard, Protocol
-from edge_emotion.errors import DataError, EdgeEmotionError, MissingExtraError
+from edge_emotion.errors import DataError, EdgeEmotionError, MissingExtraError, UsageError
 from edge_emotion.evaluation import Logits, compare, evaluate, reliability, softmax
 from edge_emotion.training.data import read_dataset
-from edge_emotion.training.loading import LoadedPictures, load_pictures
+from edge_emotion.training.loading import load_pictures
 
 from ..exporters.pictures import card_pictures
 from .processes import TIME_LIMIT, run_artefact
@@ -53,6 +53,7 @@ def labelled_pictures(
     into: Path,
     *,
     include_training: bool = False,
+    validation: bool = False,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> Pictures:
@@ -66,11 +67,14 @@ def labelled_pictures(
         folder: of the model, which records what it was trained on; None: not known.
         into: folder for the pixels.
         include_training: do not leave them out, and call the figures what they then are.
+        validation: instead, the pictures that the model was validated on, and no others: choices
+            between models are made on them, so that test pictures choose nothing.
         progress: wraps the loop over pictures.
         warn: told of each picture that cannot be read.
 
     Raises:
         DataError: no data set, or nothing left of it.
+        UsageError: `validation`, and the model does not record its pictures.
         UnknownNameError: the data do not have a label of the model.
         MissingExtraError: scikit-learn is not installed; said before anything is measured.
     """
@@ -79,7 +83,12 @@ def labelled_pictures(
     dataset = read_dataset(path, card.labels)
     left_out = Counter(dataset.dropped)
     name = dataset.name
-    if dataset.has_split:
+    known = read_trained_on(folder) if folder is not None else None
+    if validation:
+        if known is None:
+            raise UsageError(f"{card.name} does not record which pictures it was validated on")
+        name += " validation"
+    elif dataset.has_split:
         name += " test"
         test = [s for s in dataset.samples if s.split == "test"]
         left_out["not in the publisher's test split"] += len(dataset.samples) - len(test)
@@ -89,11 +98,17 @@ def labelled_pictures(
         dataset, card.input, cache=pixels, progress=progress, warn=warn
     )
     left_out.update(unreadable)
-    seen = _seen(loaded, folder)
+    seen = None if known is None else np.isin(loaded.hashes, known.all)
     trained_on = int(seen.sum()) if seen is not None else 0
     protocol: Protocol = "held-out"
     rows = np.arange(len(loaded))
-    if seen is not None and trained_on and include_training:
+    if validation and known is not None:
+        rows = np.flatnonzero(np.isin(loaded.hashes, known.valid))
+        trained_on = 0
+        left_out["not among the model's validation pictures"] += len(loaded) - len(rows)
+        if not len(rows):
+            raise DataError(f"{path}: {card.name} was validated on none of its pictures")
+    elif seen is not None and trained_on and include_training:
         protocol = "training-set"
     elif seen is not None:
         rows = np.flatnonzero(~seen)
@@ -112,11 +127,6 @@ def labelled_pictures(
         trained_on_known=seen is not None,
     )
     return Pictures(data, pixels, rows, loaded.labels[rows])
-
-
-def _seen(loaded: LoadedPictures, folder: Path | None) -> NDArray[np.bool_] | None:
-    trained_on = read_trained_on(folder) if folder is not None else None
-    return None if trained_on is None else np.isin(loaded.hashes, trained_on.all)
 
 
 def unlabelled_pictures(card: ModelCard, folder: Path | None, into: Path) -> Pictures | None:

@@ -77,6 +77,7 @@ def run_robustness(
     *,
     corruptions: Sequence[Corruption] = CORRUPTIONS,
     include_training: bool = False,
+    validation: bool = False,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[RobustnessReport, list[EdgeEmotionError]]:
@@ -87,6 +88,7 @@ def run_robustness(
         data: labelled pictures; see `edge_emotion.benchmarks.accuracy.labelled_pictures`.
         corruptions: which.
         include_training: keep pictures that the model was trained on.
+        validation: the model's validation pictures instead of held-out ones.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each picture that cannot be read.
 
@@ -110,7 +112,8 @@ def run_robustness(
         into = Path(scratch)
         pictures = labelled_pictures(
             data, card, subjects.folder, into,
-            include_training=include_training, progress=progress("reading"), warn=warn,
+            include_training=include_training, validation=validation,
+            progress=progress("reading"), warn=warn,
         )  # fmt: skip
         alive = [subject for subject in exports if subject.recipe not in errors]
         clean, failed = accuracies(alive, pictures, 1)
@@ -166,17 +169,23 @@ def main(arguments: list[str]) -> None:
     add("model", nargs="?", default="edge-cnn", help="name, folder or file [default: edge-cnn]")
     add("--data", type=Path, required=True, help="labelled faces, cut out")
     add("--json", type=Path, help="file, or folder that exists, for the report")
-    add(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--include-training-pictures",
         action="store_true",
         help="keep pictures that the model was trained on; the figures are marked as such",
+    )
+    instead.add_argument(
+        "--validation",
+        action="store_true",
+        help="the pictures that the model was validated on, to choose between models",
     )
     chosen = parser.parse_args(arguments)
     name = file_name(find_subjects(chosen.model).card.name)
     target = place_for(chosen.json, name)
     report, failures = run_robustness(
         chosen.model, chosen.data, include_training=chosen.include_training_pictures,
-        progress=progress, warn=note,
+        validation=chosen.validation, progress=progress, warn=note,
     )  # fmt: skip
     write_report(target, to_json(report))  # first: a full disk behind stdout must not cost it
     print(robustness_table(report))

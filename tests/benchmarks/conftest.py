@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
-def record_trained_on(folder: Path, pictures: list[Path]) -> None:
-    """Say in a model folder that it was trained on these."""
-    hashes = np.array([pixel_hash(open_picture(p)) for p in pictures], np.uint64)
-    np.savez(folder / TRAINED_ON_NAME, hashes=hashes, train=len(hashes))
+def record_trained_on(folder: Path, pictures: list[Path], valid: Sequence[Path] = ()) -> None:
+    """Say in a model folder that it was trained on these, and validated on those."""
+    hashes = np.array([pixel_hash(open_picture(p)) for p in [*pictures, *valid]], np.uint64)
+    np.savez(folder / TRAINED_ON_NAME, hashes=hashes, train=len(pictures))

@@ -16,7 +16,7 @@ from edge_emotion.benchmarks.schema import Data
 from edge_emotion.benchmarks.subjects import Subject
 from edge_emotion.benchmarks.worker import LogitsRequest
 from edge_emotion.card import CALIBRATION_NAME, ModelCard
-from edge_emotion.errors import CheckError, DataError, ModelError, UnknownNameError
+from edge_emotion.errors import CheckError, DataError, ModelError, UnknownNameError, UsageError
 from tests.tiny import make_card
 
 from .conftest import record_trained_on
@@ -51,6 +51,30 @@ def test_kept_training_pictures_make_it_a_training_set_figure(
     found = labelled_pictures(data, make_card(), folder, tmp_path, include_training=True)
     assert (found.data.samples, found.data.trained_on) == (6, 1)
     assert found.data.protocol == "training-set"
+
+
+def test_validation_pictures_are_those_that_the_model_recorded(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    validated = [data / "happy" / "1.png", data / "sad" / "1.png"]
+    record_trained_on(folder, [data / "happy" / "0.png"], validated)
+    found = labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
+    reason = "not among the model's validation pictures"
+    assert found.data == Data(
+        "labelled", "faces validation", 2, "held-out", {reason: 4}, 0, trained_on_known=True
+    )
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 2]
+
+
+def test_a_model_that_was_validated_on_other_pictures_says_so(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="does not record which pictures it was validated on"):
+        labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
+    record_trained_on(folder, [data / "happy" / "0.png"])
+    with pytest.raises(DataError, match="was validated on none of its pictures"):
+        labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
 
 
 def test_keeping_them_where_there_are_none_changes_nothing(
