@@ -172,19 +172,13 @@ def take_weights(
         weights = layer.get_weights()
         given = theirs.get(layer.name, [])
         if len(given) == len(weights):
-            if layer.name == OUTPUT_NAME:
-                given = [
-                    _columns(
-                        ours, _widened(own, (*ours.shape[:-1], own.shape[-1]), random), columns
-                    )
-                    for ours, own in zip(weights, given, strict=True)
-                ]
-            else:
-                summed = not isinstance(layer, layers.DepthwiseConv2D)
-                given = [
-                    _widened(own, ours.shape, random, summed=summed)
-                    for ours, own in zip(weights, given, strict=True)
-                ]
+            head = layer.name == OUTPUT_NAME
+            summed = not isinstance(layer, layers.DepthwiseConv2D)
+            for number, (ours, own) in enumerate(zip(weights, given, strict=True)):
+                # The last layer's outputs are labels, of which there are no copies.
+                shape = (*ours.shape[:-1], own.shape[-1]) if head else ours.shape
+                own = _widened(own, shape, random, summed=summed)
+                given[number] = _columns(ours, own, columns) if head else own
         if [w.shape for w in given] != [w.shape for w in weights]:
             raise UsageError(
                 f"{earlier.name}: its layer {layer.name} is another: name the same --architecture, "
@@ -198,7 +192,7 @@ def _widened(
     shape: tuple[int, ...],
     random: np.random.Generator,
     *,
-    summed: bool = True,
+    summed: bool,
 ) -> NDArray[np.float32]:
     """Weights for copies of a layer's channels; as they are if `shape` is no multiple of theirs.
 
