@@ -95,7 +95,7 @@ def labelled_pictures(
         dataset = replace(dataset, samples=test)
     pixels = into / "labelled.npy"
     loaded, unreadable = load_pictures(
-        dataset, card.input, cache=pixels, progress=progress, warn=warn
+        dataset, card.input, middle=True, cache=pixels, progress=progress, warn=warn
     )
     left_out.update(unreadable)
     seen = None if known is None else np.isin(loaded.hashes, known.all)

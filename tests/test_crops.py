@@ -103,6 +103,11 @@ def test_surroundings_are_read_and_their_middle_is_the_face(photographs, tmp_pat
         whole = to_tensor(image.convert("RGB"), InputSpec(72, 72, 1))
     assert np.array_equal(loaded.surroundings[0], whole)
 
+    face = load_pictures(dataset, InputSpec(48, 48, 1), middle=True, cache=tmp_path / "face.npy")[0]
+    assert face.surroundings is None
+    assert np.array_equal(face.pixels, loaded.pixels)
+    assert np.array_equal(np.load(tmp_path / "face.npy"), loaded.pixels)
+
 
 def test_the_largest_face_of_several(photographs, tmp_path):
     image = patches.scene((320, 240), [(8, 44, 44), (16, 232, 200), (8, 44, 84)])

@@ -62,6 +62,7 @@ def load_pictures(
     spec: InputSpec,
     *,
     near: bool = False,
+    middle: bool = False,
     cache: Path | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
@@ -72,6 +73,8 @@ def load_pictures(
         dataset: what to read.
         spec: the input they are fitted to.
         near: compute perceptual hashes (extra: train).
+        middle: of crops the face square alone, which is all that a network sees; what lies around
+            it serves augmentation.
         cache: file for the pixels, memory-mapped, for data larger than memory; None: in memory.
         progress: wraps the loop, to show how far it is.
         warn: told of each picture that cannot be read; those are left out and counted.
@@ -85,7 +88,7 @@ def load_pictures(
     """
     count = len(dataset.samples)
     borders = [_border(sample, spec) for sample in dataset.samples]
-    border = max(borders)
+    border = 0 if middle else max(borders)
     shape = (count, spec.height + 2 * border, spec.width + 2 * border, spec.channels)
     wide: NDArray[np.uint8]
     if cache is None:
@@ -106,7 +109,9 @@ def load_pictures(
                 tensor = to_tensor(image, wider)
             else:
                 tensor = preprocess(picture, spec)  # as in prediction: large JPEGs by draft
-            if own < border:
+            if own > border:
+                tensor = tensor[own:-own, own:-own]
+            elif own < border:
                 pad = border - own
                 tensor = np.pad(tensor, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
         except (InputError, OSError, KeyError) as error:

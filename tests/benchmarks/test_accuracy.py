@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,8 +16,9 @@ from edge_emotion.benchmarks.accuracy import (
 from edge_emotion.benchmarks.schema import Data
 from edge_emotion.benchmarks.subjects import Subject
 from edge_emotion.benchmarks.worker import LogitsRequest
-from edge_emotion.card import CALIBRATION_NAME, ModelCard
+from edge_emotion.card import CALIBRATION_NAME, FaceCrop, ModelCard
 from edge_emotion.errors import CheckError, DataError, ModelError, UnknownNameError, UsageError
+from edge_emotion.training.data import CROPS_NAME, CropRecord
 from tests.tiny import make_card
 
 from .conftest import record_trained_on
@@ -31,6 +33,18 @@ def test_all_pictures_count_if_the_model_saw_none(folder: Path, data: Path, tmp_
     assert found.labels is not None
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert np.load(found.pixels)[:, 0, 0, 0].tolist() == [128, 128, 250, 250, 20, 20]
+
+
+def test_of_crops_the_models_see_the_face_without_its_surroundings(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    record_trained_on(folder, [])
+    record = CropRecord(1.5, FaceCrop(), "yunet", 6, 0, 0)
+    (data / CROPS_NAME).write_bytes(msgspec.json.encode(record))
+    found = labelled_pictures(data, make_card(), folder, tmp_path)
+    pixels = np.load(found.pixels)
+    assert pixels.shape == (6, *make_card().input.shape)
+    assert pixels[:, 0, 0, 0].tolist() == [128, 128, 250, 250, 20, 20]
 
 
 def test_pictures_trained_on_are_left_out_and_counted(
