@@ -52,6 +52,8 @@ def read_faces(
 ) -> Faces:
     """Faces as the data hold them, upright RGB: the publisher's test split if there is one.
 
+    Of crops with surroundings the face square, without them.
+
     Args:
         data: see `read_dataset`.
         labels: which; a picture whose first choice is another is left out.
@@ -82,6 +84,9 @@ def read_faces(
             if np.uint64(pixel_hash(image)) in seen:
                 left_out["a model of ours was trained on it"] += 1
                 continue
+            width, height = (round(side / samples[i].context) for side in image.size)
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))
             file.write(np.asarray(image).tobytes())
             shapes.append((image.height, image.width))
             found.append(canonical(dataset.labels[samples[i].label]))

@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,8 +30,10 @@ from edge_emotion.benchmarks.peers import common_labels, main, read_faces, run_p
 from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
+from edge_emotion.card import FaceCrop
 from edge_emotion.errors import CheckError, DataError, ModelError, UsageError
 from edge_emotion.machine import Conditions
+from edge_emotion.training.data import CROPS_NAME, CropRecord
 from tests import tiny
 from tests.generated import write_class_folders
 
@@ -62,6 +65,20 @@ def test_our_exports_are_measured_and_absent_peers_are_named(report: PeersReport
     assert ours.peak_rss is not None
     assert ours.peak_rss > 10_000_000
     assert "--fetch" in report.results[2].reason
+
+
+def test_of_crops_everybody_is_given_the_face_square(data: Path, tmp_path: Path) -> None:
+    record = CropRecord(1.5, FaceCrop(), "yunet", 6, 0, 0)
+    for number, path in enumerate(sorted(data.rglob("*.png"))):
+        crop = Image.new("RGB", (96, 96), "blue")
+        crop.paste((number, 0, 0), (16, 16, 80, 80))
+        crop.save(path)
+    (data / CROPS_NAME).write_bytes(msgspec.json.encode(record))
+    none = np.zeros(0, np.uint64)
+    faces = read_faces(data, ["angry", "happy", "sad"], none, tmp_path / "faces.raw")
+    assert faces.shapes == [(64, 64)] * 6
+    pixels = np.fromfile(faces.path, np.uint8).reshape(6, 64, 64, 3)
+    assert (pixels == [[[[n, 0, 0]]] for n in range(6)]).all()
 
 
 def test_a_report_survives_json_and_names_no_folder(report: PeersReport, tmp_path: Path) -> None:
