@@ -84,15 +84,15 @@ def labelled_pictures(
     left_out = Counter(dataset.dropped)
     name = dataset.name
     known = read_trained_on(folder) if folder is not None else None
-    if validation:
-        if known is None:
-            raise UsageError(f"{card.name} does not record which pictures it was validated on")
-        name += " validation"
-    elif dataset.has_split:
-        name += " test"
-        test = [s for s in dataset.samples if s.split == "test"]
-        left_out["not in the publisher's test split"] += len(dataset.samples) - len(test)
-        dataset = replace(dataset, samples=test)
+    if validation and known is None:
+        raise UsageError(f"{card.name} does not record which pictures it was validated on")
+    split = "valid" if validation else "test"
+    part = [s for s in dataset.samples if s.split == split]
+    if part:
+        left_out[f"not in the publisher's {split} split"] += len(dataset.samples) - len(part)
+        dataset = replace(dataset, samples=part)
+    if part or validation:
+        name += f" {split}"
     pixels = into / "labelled.npy"
     loaded, unreadable = load_pictures(
         dataset, card.input, middle=True, cache=pixels, progress=progress, warn=warn
@@ -102,7 +102,7 @@ def labelled_pictures(
     trained_on = int(seen.sum()) if seen is not None else 0
     protocol: Protocol = "held-out"
     rows = np.arange(len(loaded))
-    if validation and known is not None:
+    if validation and known is not None:  # a publisher without a split had it cut from train
         rows = np.flatnonzero(np.isin(loaded.hashes, known.valid))
         trained_on = 0
         left_out["not among the model's validation pictures"] += len(loaded) - len(rows)

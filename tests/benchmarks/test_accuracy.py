@@ -75,7 +75,7 @@ def test_validation_pictures_are_those_that_the_model_recorded(
     found = labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
     reason = "not among the model's validation pictures"
     assert found.data == Data(
-        "labelled", "faces validation", 2, "held-out", {reason: 4}, 0, trained_on_known=True
+        "labelled", "faces valid", 2, "held-out", {reason: 4}, 0, trained_on_known=True
     )
     assert found.labels is not None
     assert found.labels.tolist() == [1, 2]
