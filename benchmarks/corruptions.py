@@ -88,6 +88,16 @@ def _brighter(pixels: Pixels, added: float, random: Random) -> Pixels:
     return _clipped(pixels + np.float64(added))
 
 
+def _paler(pixels: Pixels, factor: float, random: Random) -> Pixels:
+    mean = pixels.mean(axis=(0, 1))
+    return _clipped(mean + factor * (pixels - mean))
+
+
+def _sharper(pixels: Pixels, percent: float, random: Random) -> Pixels:
+    mask = ImageFilter.UnsharpMask(pixels.shape[1] / WIDTH, int(percent), threshold=0)
+    return _pixels(_image(pixels).filter(mask), pixels.shape)
+
+
 def _rotation(pixels: Pixels, degrees: float, random: Random) -> Pixels:
     side = random.choice([-1, 1])
     height, width = pixels.shape[:2]
@@ -116,16 +126,29 @@ def _downscaling(pixels: Pixels, side: float, random: Random) -> Pixels:
     return _pixels(image.resize((width, height), Image.Resampling.BILINEAR), pixels.shape)
 
 
-def _framing(pixels: Pixels, factor: float, random: Random) -> Pixels:
+def _box(pixels: Pixels, across: float, down: float) -> Pixels:
+    """What is in a box about the middle, whose sides are given as shares of the picture's."""
     height, width = pixels.shape[:2]
     # Around the face the edge is repeated: what was there is not known.
-    margin = math.ceil(max(height, width) * max(0.0, factor - 1) / 2)
+    margin = math.ceil(max(height, width) * max(0.0, across - 1, down - 1) / 2)
     padded = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     x, y = margin + width / 2, margin + height / 2
-    reach_x, reach_y = factor * width / 2, factor * height / 2
+    reach_x, reach_y = across * width / 2, down * height / 2
     box = (x - reach_x, y - reach_y, x + reach_x, y + reach_y)
     framed = _image(padded).resize((width, height), Image.Resampling.BILINEAR, box)
     return _pixels(framed, pixels.shape)
+
+
+def _framing(pixels: Pixels, factor: float, random: Random) -> Pixels:
+    return _box(pixels, factor, factor)
+
+
+def _wider(pixels: Pixels, ratio: float, random: Random) -> Pixels:
+    return _box(pixels, ratio**-0.5, ratio**0.5)
+
+
+def _taller(pixels: Pixels, ratio: float, random: Random) -> Pixels:
+    return _box(pixels, ratio**0.5, ratio**-0.5)
 
 
 CORRUPTIONS = (
@@ -134,10 +157,15 @@ CORRUPTIONS = (
     Corruption("JPEG", "quality", (50, 30, 20, 10, 5), _jpeg),
     Corruption("darker", "times", (0.7, 0.5, 0.35, 0.2, 0.1), _darker),
     Corruption("brighter", "grey levels added", (30, 60, 90, 120, 150), _brighter),
+    Corruption("paler", "contrast, times", (0.7, 0.5, 0.35, 0.2, 0.1), _paler),
+    Corruption("sharper", "unsharp mask of 1 pixel, %", (50, 100, 150, 200, 300), _sharper),
     Corruption("rotation", "degrees, to either side", (5, 10, 15, 20, 30), _rotation),
     Corruption("occlusion", "black rectangle, % of the area", (5, 10, 15, 20, 30), _occlusion),
     Corruption("down-scaling", "pixels that are left, of 48", (36, 24, 18, 12, 8), _downscaling),
     Corruption("tighter crop", "of the side", (0.9, 0.8, 0.75, 0.7, 0.6), _framing),
     Corruption("looser crop", "of the side", (1.1, 1.2, 1.35, 1.5, 1.75), _framing),
+    # A tall box, as face detectors draw, made square: its faces get wider.
+    Corruption("wider", "sides of the box, 1 to", (1.1, 1.2, 1.35, 1.5, 1.75), _wider),
+    Corruption("taller", "sides of the box, to 1", (1.1, 1.2, 1.35, 1.5, 1.75), _taller),
 )
 STRENGTHS = (1, 2, 3, 4, 5)

@@ -146,12 +146,21 @@ def train(
         float | None,
         typer.Option(help="Augment: a further factor 1 + this, that teachers are not shown."),
     ] = None,
+    stretch: Annotated[
+        float | None,
+        typer.Option(help="Augment: ratio of the sides 1 + this, that teachers are not shown."),
+    ] = None,
     shift: Annotated[float | None, typer.Option(help="Augment: share of the side.")] = None,
     shear: Annotated[float | None, typer.Option(help="Augment: tangent.")] = None,
     brightness: Annotated[float | None, typer.Option(help="Augment: share of the range.")] = None,
-    contrast: Annotated[float | None, typer.Option(help="Augment: factor 1 to 1 + this.")] = None,
+    contrast: Annotated[
+        float | None, typer.Option(help="Augment: factor 1 - this to 1 + this.")
+    ] = None,
     gamma: Annotated[float | None, typer.Option(help="Augment: exponent 1 + this.")] = None,
     blur: Annotated[float | None, typer.Option(help="Augment: share that is blurred.")] = None,
+    sharpen: Annotated[
+        float | None, typer.Option(help="Augment: strongest unsharp mask, of 1 pixel.")
+    ] = None,
     dark: Annotated[
         float | None, typer.Option(help="Augment: share of the light missing at most.")
     ] = None,

@@ -27,8 +27,8 @@ class RandomView(layers.Layer):  # type: ignore[misc]
     """A random similarity and shear; then the middle of the picture.
 
     float32 pixels (N, H, W, C) in; out the views of the network and of its teachers, each
-    (N, height, width, C). They are one, unless `framing` makes the face larger or smaller for the
-    network alone. Without training, the middle only.
+    (N, height, width, C). They are one, unless `framing` makes the face larger or smaller, or
+    `stretch` wider or taller, for the network alone. Without training, the middle only.
     """
 
     def __init__(self, config: TrainConfig, height: int, width: int) -> None:
@@ -75,10 +75,11 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         shift_y = uniform(config.shift * self.height)
         zero = ops.zeros((count,))
 
-        def rows(scale: Any) -> Any:
+        def rows(scale: Any, stretch: Any) -> Any:
             cos, sin = scale * ops.cos(turn), scale * ops.sin(turn)
-            a, b = mirror * cos, shear * cos - sin
-            c, d = mirror * sin, shear * sin + cos
+            # Stretched last, along the sides of the view: as a box that is no square is.
+            a, b = mirror * cos / stretch, (shear * cos - sin) * stretch
+            c, d = mirror * sin / stretch, (shear * sin + cos) * stretch
             # About the middle of the picture, then shifted by a share of the network's input.
             x, y = (width - 1) / 2, (height - 1) / 2
             return ops.stack(
@@ -90,13 +91,21 @@ class RandomView(layers.Layer):  # type: ignore[misc]
                 axis=1,
             )  # fmt: skip
 
-        if not config.framing:
-            return rows(scale), None
-        return rows(scale * ops.exp(uniform(math.log1p(config.framing)))), rows(scale)
+        teachers = rows(scale, 1.0)
+        if not config.framing and not config.stretch:
+            return teachers, None
+        framing = ops.exp(uniform(math.log1p(config.framing)))
+        stretch = ops.exp(
+            uniform(math.log1p(config.stretch) / 2)
+        )  # of one side: of both its square
+        return rows(scale * framing, stretch), teachers
 
 
 class RandomQuality(layers.Layer):  # type: ignore[misc]
-    """Gamma, blur, dark and noise, each of random strength. float32 pixels 0..255 in and out."""
+    """Gamma, blur and sharpening, dark and noise, each of random strength.
+
+    float32 pixels 0..255 in and out.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(name="quality")
@@ -117,7 +126,7 @@ class RandomQuality(layers.Layer):  # type: ignore[misc]
             images = 255 * ops.power(
                 ops.clip(images / 255, 1e-4, 1.0), ops.exp(uniform(-reach, reach))
             )
-        if config.blur:
+        if config.blur or config.sharpen:
             # Sharp, blurred and twice as blurred as steps of a scale with all between them: the
             # second has the first's kernel with holes (Holschneider et al., "A real-time algorithm
             # for signal analysis with the help of the wavelet transform", 1989).
@@ -127,7 +136,11 @@ class RandomQuality(layers.Layer):  # type: ignore[misc]
             wide = ops.depthwise_conv(wide, kernel)
             once = wide[:, 4:-4, 4:-4]
             twice = ops.depthwise_conv(wide, kernel, dilation_rate=2)
-            level = 2 * ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
+            level = ops.zeros(shape)
+            if config.blur:
+                level = 2 * ops.clip(uniform(1 - 1 / config.blur, 1.0), 0.0, 1.0)
+            if config.sharpen:  # a step away from the blurred picture
+                level = level - config.sharpen * ops.maximum(uniform(-1.0, 1.0), 0.0)
             images = images + ops.minimum(level, 1.0) * (once - images)
             images = images + ops.maximum(level - 1.0, 0.0) * (twice - images)
         if config.dark:
@@ -149,11 +162,13 @@ def degradation(config: TrainConfig) -> Callable[[Any], Any]:
     if config.brightness:
         steps.append(layers.RandomBrightness(config.brightness))
     if config.contrast:
-        # Of one number Keras makes a range from 0: contrast is raised, and never lowered.
-        steps.append(layers.RandomContrast(config.contrast, value_range=(0, 255)))
-    if config.gamma or config.blur or config.dark or config.noise:
+        # Two numbers: of one Keras makes a range from 0, and raises contrast only.
+        reach = (config.contrast, config.contrast)
+        steps.append(layers.RandomContrast(reach, value_range=(0, 255)))
+    if config.gamma or config.blur or config.sharpen or config.dark or config.noise:
         steps.append(RandomQuality(config))
     if config.erase:
-        # Likewise a probability from 0 to this for each picture, half of it in the mean.
+        # Of one number Keras makes a range from 0: a probability from 0 to this for each
+        # picture, half of it in the mean.
         steps.append(layers.RandomErasing(factor=config.erase, scale=(0.02, 0.2)))
     return keras.Sequential(steps, name="degradation") if steps else lambda view: view

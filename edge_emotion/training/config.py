@@ -58,12 +58,14 @@ class TrainConfig:
     rotation: float = 15.0  # degrees, either way
     zoom: float = 0.15  # factor 1 + zoom, either way
     framing: float = 0.0  # a further factor 1 + framing, either way; teachers are not shown it
+    stretch: float = 0.0  # ratio of the sides 1 + stretch, either way; teachers are not shown it
     shift: float = 0.1  # share of the side, either way
     shear: float = 0.1  # tangent, either way
     brightness: float = 0.2  # share of the range, either way
-    contrast: float = 0.3  # factor 1 to 1 + contrast: never less
+    contrast: float = 0.3  # factor 1 - contrast to 1 + contrast
     gamma: float = 0.2  # exponent 1 + gamma, either way
     blur: float = 0.2  # share of the pictures that are blurred, up to sigma = 2.2 pixels
+    sharpen: float = 0.0  # strongest unsharp mask, sigma = 1 pixel; half of the pictures get none
     dark: float = 0.0  # share of the light that is missing at most; half keep all
     noise: float = 0.02  # highest standard deviation, share of the range; half get none
     erase: float = 0.2  # twice the share of the pictures of which a rectangle is blotted out
@@ -88,12 +90,14 @@ class TrainConfig:
             "rotation": 0 <= self.rotation <= 180,
             "zoom": 0 <= self.zoom < 1,
             "framing": 0 <= self.framing < 1,
+            "stretch": 0 <= self.stretch < 1,
             "shift": 0 <= self.shift < 1,
             "shear": 0 <= self.shear <= 1,
             "brightness": 0 <= self.brightness <= 1,
             "contrast": 0 <= self.contrast <= 1,
             "gamma": 0 <= self.gamma <= 4,
             "blur": 0 <= self.blur <= 1,
+            "sharpen": 0 <= self.sharpen <= 4,
             "dark": 0 <= self.dark < 1,
             "noise": 0 <= self.noise <= 1,
             "erase": 0 <= self.erase <= 1,

@@ -99,6 +99,21 @@ def test_what_the_parameters_mean() -> None:
         assert (seen > 127).sum() ** 0.5 == pytest.approx(24 / factor, abs=1)
         assert seen[24, 24, 0] == 255
         assert seen[0, 0, 0] == 0
+    for name, wide, tall in (("wider", 30, 20), ("taller", 20, 30)):  # the square root of 1.5
+        seen = by_name[name].apply(square, 4, 0) > 127
+        assert (seen.any(axis=0).sum(), seen.any(axis=1).sum()) == pytest.approx(
+            (wide, tall), abs=1
+        )
+        assert seen.sum() == pytest.approx(24 * 24, rel=0.05)
+    pale = by_name["paler"].apply(square, 2, 0)
+    mean = 255 / 4
+    assert (pale[24, 24, 0], pale[0, 0, 0]) == pytest.approx(((255 + mean) / 2, mean / 2), abs=1)
+    edge = np.full((48, 48, 1), 80, np.uint8)
+    edge[:, 24:] = 120
+    sharp = by_name["sharper"].apply(edge, 2, 0)[24, :, 0]
+    assert (sharp[0], sharp[-1]) == (80, 120)
+    assert sharp[23] < 75
+    assert sharp[24] > 125
     small = by_name["down-scaling"].apply(faces(1)[0], 5, 0)
     assert len(np.unique(small)) > 8
 
