@@ -253,11 +253,18 @@ def test_mixed_precision_changes_how_a_network_computes_and_not_what_it_is(
 
     loaded, even = pictures(), np.arange(0, 48, 2)
     teachers = [teacher([1.0, 2.0, 3.0], LABELS)]
-    fitted = fit(config, loaded, even, even + 1, tmp_path, LABELS, teachers=teachers)
+    fitted, again = (
+        fit(config, loaded, even, even + 1, tmp_path / name, LABELS, teachers=teachers)
+        for name in ("one", "other")
+    )
     assert {layer.compute_dtype for layer in fitted.logits_model.layers} == {"float32"}
+    for one, other in zip(
+        fitted.logits_model.get_weights(), again.logits_model.get_weights(), strict=True
+    ):
+        assert np.array_equal(one, other)
     resumed = fit(
-        replace(config, epochs=3), loaded, even, even + 1, tmp_path, LABELS, teachers=teachers,
-        resume=True,
+        replace(config, epochs=3), loaded, even, even + 1, tmp_path / "one", LABELS,
+        teachers=teachers, resume=True,
     )  # fmt: skip
     assert len(resumed.history) == 3
 
