@@ -136,32 +136,35 @@ def test_the_lowest_numbers_move_it_the_other_way(changes, before, after):
 
 
 @pytest.mark.usefixtures("highest")
-def test_framing_makes_the_face_smaller_for_the_network_alone():
-    own, teachers = look(zoom=0.2, framing=0.25, rotation=90.0)(dot(12, -15), training=True)
-    assert place(teachers) == pytest.approx((-12.5, -10), abs=0.15)
-    assert place(own) == pytest.approx((-10, -8), abs=0.15)
+@pytest.mark.parametrize(
+    ("changes", "before", "shared", "own"),
+    [
+        ({"zoom": 0.2, "framing": 0.25}, (12, -15), (-12.5, -10), (-10, -8)),
+        # Along the sides of the view, whichever way the face was turned.
+        ({"stretch": 0.44}, (12, -10), (-10, -12), (-12, -10)),
+    ],
+)
+def test_framing_makes_the_face_smaller_and_stretch_wider_for_the_network_alone(
+    changes, before, shared, own
+):
+    seen, teachers = look(**changes, rotation=90.0)(dot(*before), training=True)
+    assert place(teachers) == pytest.approx(shared, abs=0.15)
+    assert place(seen) == pytest.approx(own, abs=0.15)
 
 
 @pytest.mark.usefixtures("lowest")
-def test_framing_makes_it_as_much_larger():
-    own, teachers = look(framing=0.6)(dot(10, -5), training=True)
-    assert place(teachers) == pytest.approx((10, -5), abs=0.15)
-    assert place(own) == pytest.approx((16, -8), abs=0.15)
-
-
-@pytest.mark.usefixtures("highest")
-def test_stretch_makes_the_face_wider_along_the_sides_for_the_network_alone():
-    own, teachers = look(stretch=0.44, rotation=90.0)(dot(12, -10), training=True)
-    assert place(teachers) == pytest.approx((-10, -12), abs=0.15)
-    assert place(own) == pytest.approx((-12, -10), abs=0.15)
-
-
-@pytest.mark.usefixtures("lowest")
-def test_stretch_makes_it_as_much_taller_and_framing_is_beside_it():
-    own, _ = look(stretch=0.44)(dot(12, -10), training=True)
-    assert place(own) == pytest.approx((10, -12), abs=0.15)
-    own, _ = look(stretch=0.44, framing=0.2)(dot(12, -10), training=True)
-    assert place(own) == pytest.approx((12, -14.4), abs=0.15)
+@pytest.mark.parametrize(
+    ("changes", "before", "own"),
+    [
+        ({"framing": 0.6}, (10, -5), (16, -8)),
+        ({"stretch": 0.44}, (12, -10), (10, -12)),
+        ({"stretch": 0.44, "framing": 0.2}, (12, -10), (12, -14.4)),
+    ],
+)
+def test_they_make_it_as_much_larger_and_taller(changes, before, own):
+    seen, teachers = look(**changes)(dot(*before), training=True)
+    assert place(teachers) == pytest.approx(before, abs=0.15)
+    assert place(seen) == pytest.approx(own, abs=0.15)
 
 
 def test_framing_leaves_the_teachers_view_as_it_is_without(pictures):

@@ -24,7 +24,7 @@ except ImportError as error:
 
 
 class RandomView(layers.Layer):  # type: ignore[misc]
-    """A random similarity and shear; then the middle of the picture.
+    """A random similarity, shear and stretch; then the middle of the picture.
 
     float32 pixels (N, H, W, C) in; out the views of the network and of its teachers, each
     (N, height, width, C). They are one, unless `framing` makes the face larger or smaller, or
@@ -95,9 +95,8 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         if not config.framing and not config.stretch:
             return teachers, None
         framing = ops.exp(uniform(math.log1p(config.framing)))
-        stretch = ops.exp(
-            uniform(math.log1p(config.stretch) / 2)
-        )  # of one side: of both its square
+        # One side by its square root, the other by the inverse of that: the area stays.
+        stretch = ops.exp(uniform(math.log1p(config.stretch) / 2))
         return rows(scale * framing, stretch), teachers
 
 
