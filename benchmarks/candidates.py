@@ -27,6 +27,7 @@ CANDIDATES = {
     "first edge-cnn": "c16 r p c32 r p c64 r p r",
     "second edge-cnn": "c32/2 r p c64 r p r",
     "edge-cnn": "c32/2 r p c64 r p c96 r",
+    "each place": "c32/2 r p c64 r p c96 r f",
     "wider at the end": "c32/2 r p c64 r p c128 r",
     "longer at the end": "c32/2 r p c64 r p r r r",
     "longer before": "c32/2 r p c64 r r p c96 r",

@@ -10,7 +10,7 @@ from edge_emotion.training.config import TrainConfig, make_config
 
 
 def test_every_kind_of_stage() -> None:
-    assert parse_body("c32k5/2 r rr p d64/2 p p c8k1") == [
+    assert parse_body("c32k5/2 r rr p d64/2 p p c8k1 f") == [
         Stage("conv", "stage1_in", 32, 5, 2),
         Stage("residual", "stage1_res"),
         Stage("residual", "stage1_res2", convolutions=2),
@@ -19,6 +19,7 @@ def test_every_kind_of_stage() -> None:
         Stage("pool", "stage2_pool"),
         Stage("pool", "stage2_pool2"),
         Stage("conv", "stage3_in", 8, 1, 1),
+        Stage("flatten", "flatten"),
     ]
 
 
@@ -32,6 +33,9 @@ def test_every_kind_of_stage() -> None:
         ("c32k4", "'c32k4' is no stage"),
         ("c32/3", "'c32/3' is no stage"),
         ("c32 rrr", "'rrr' is no stage"),
+        ("f", "does not begin with a convolution"),
+        ("c32 f r", "nothing follows f"),
+        ("c32 f f", "nothing follows f"),
         ("c32,r", "'c32,r' is no stage"),
         ("c99999", "'c99999' is no stage"),
     ],
@@ -64,6 +68,13 @@ class TestNetworks:
         weights = 9 * 8 + 2 * 9 * 8 * 8 + 9 * 8 + 8 * 16
         norms = 4 * (8 + 2 * 8 + 8 + 16)
         assert model.count_params() == weights + norms + 16 * 3 + 3
+
+    def test_each_place_is_weighed_for_itself(self) -> None:
+        from edge_emotion.training.fit import build
+
+        mean, placed = (build(TrainConfig(body=f"c8/2 p{end}", size=16), 3) for end in ("", " f"))
+        assert placed.count_params() - mean.count_params() == (4 * 4 - 1) * 8 * 3
+        assert "gap" not in {layer.name for layer in placed.layers}
 
     def test_the_default_is_the_text_that_is_documented(self) -> None:
         from edge_emotion.training.architectures import EDGE_CNN_BODY

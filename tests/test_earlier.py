@@ -208,9 +208,9 @@ def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("body", ["c8/2 r p c16 rr", "c16k5 d8/2 r d16"])
-@pytest.mark.parametrize("times", [2, 3])
-def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(body: str, times: int) -> None:
+@pytest.mark.parametrize("body", ["c8/2 r p c16 rr", "c16k5 d8/2 r d16", "c8/2 r p c16 f"])
+@pytest.mark.parametrize("times", [1.5, 2, 3])
+def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(body: str, times: float) -> None:
     narrow = build(replace(CONFIG, body=body, width=1), 3)
     rng = np.random.default_rng(5)
     for layer in narrow.layers:  # BatchNorm as after a training
@@ -224,15 +224,28 @@ def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(body: str, time
     )
     # Copies of a channel are weighed differently, or they would stay copies.
     kernel = wide.get_layer("logits").get_weights()[0]
-    assert (kernel[:16] != kernel[16:32]).all()
+    more = round(16 * min(times, 2))
+    assert (kernel[: more - 16] != kernel[16:more]).all()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_weights_of_each_place_begin_with_the_mean_of_all(times: int) -> None:
+    rng = np.random.default_rng(5)
+    mean = build(replace(CONFIG, body="c8/2 r p c16", width=1), 3)
+    placed = build(replace(CONFIG, body="c8/2 r p c16 f", width=times), 3)
+    take_weights(placed, EarlierModel("mean", None, mean, LABELS, 1.0, NONE), LABELS, seed=1)
+    pixels = rng.uniform(0, 255, (4, 16, 16, 1)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(placed(pixels)), np.asarray(mean(pixels)), rtol=1e-4)
 
 
 def test_another_body_is_refused() -> None:
-    initial = EarlierModel("first", None, build(replace(CONFIG, width=0.5), 3), LABELS, 1.0, NONE)
+    initial = EarlierModel("first", None, build(replace(CONFIG, width=0.75), 3), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
-        take_weights(build(replace(CONFIG, width=0.75), 3), initial, LABELS, seed=1)
+        take_weights(build(replace(CONFIG, width=0.5), 3), initial, LABELS, seed=1)
     with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
-        take_weights(build(CONFIG, 3), initial, LABELS, seed=1)
+        take_weights(
+            build(replace(CONFIG, body="c64k5/2 r p c64 r p c96 r"), 3), initial, LABELS, 1
+        )
     other = EarlierModel("net", None, brightness_net([1.0, 2.0, 3.0]), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="net: its layer stage1_in_conv is another"):
         take_weights(build(CONFIG, 3), other, LABELS, seed=1)

@@ -109,8 +109,8 @@ def train(
     initial: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder with whose weights training begins (fine-tuning). A net of half "
-            "or a third of the --width is widened."
+            help="Model folder with whose weights training begins (fine-tuning). A net of fewer "
+            "channels is widened."
         ),
     ] = None,
     teacher: Annotated[

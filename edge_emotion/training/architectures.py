@@ -72,16 +72,20 @@ def _edge_cnn(shape: Shape) -> keras.Model:
     """
     image = keras.Input(shape.input.shape, name=INPUT_NAME)
     x = layers.Rescaling(1 / 127.5, name="rescale")(image)
-    for stage in parse_body(shape.body or EDGE_CNN_BODY):
+    stages = parse_body(shape.body or EDGE_CNN_BODY)
+    for stage in stages:
         filters = _scaled(stage.filters, shape.width) if stage.filters else x.shape[-1]
         if stage.kind == "pool":
             x = layers.MaxPooling2D(2, name=stage.name)(x)
         elif stage.kind == "residual":
             x = _residual(x, filters, stage)
+        elif stage.kind == "flatten":
+            x = layers.Flatten(name=stage.name)(x)
         else:
             make = _conv if stage.kind == "conv" else _separable
             x = make(x, filters, stage.name, stage.kernel, stage.strides)
-    x = layers.GlobalAveragePooling2D(name="gap")(x)
+    if stages[-1].kind != "flatten":
+        x = layers.GlobalAveragePooling2D(name="gap")(x)
     x = layers.Dropout(shape.dropout, name="dropout")(x)
     return keras.Model(image, layers.Dense(shape.labels, name=OUTPUT_NAME)(x), name="edge-cnn")
 

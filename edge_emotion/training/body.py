@@ -7,6 +7,8 @@ Stages, separated by spaces, each applied to what the one before it made:
 - ``d64``: the same as a depthwise convolution and a 1 x 1 one (MobileNet, arXiv 1704.04861).
 - ``r``: a residual unit of one 3 x 3 convolution, ``rr``: of two.
 - ``p``: 2 x 2 max-pooling.
+- ``f``, at the end: the last layer weighs each place of the map for itself, in place of their
+  mean: on aligned faces places are not alike (MobileFaceNets, arXiv 1804.07573).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Literal
 
 _STAGE = re.compile(
     r"(?P<kind>[cd])(?P<filters>[1-9]\d{0,3})(k(?P<kernel>[1357]))?(/(?P<strides>[12]))?"
-    r"|(?P<unit>rr?)|(?P<pool>p)"
+    r"|(?P<unit>rr?)|(?P<pool>p)|(?P<flatten>f)"
 )
 
 
@@ -25,7 +27,7 @@ _STAGE = re.compile(
 class Stage:
     """One stage, with the name of its layers."""
 
-    kind: Literal["conv", "depthwise", "residual", "pool"]
+    kind: Literal["conv", "depthwise", "residual", "pool", "flatten"]
     name: str
     filters: int = 0  # before the factor `width`
     kernel: int = 3
@@ -44,7 +46,9 @@ def parse_body(text: str) -> list[Stage]:
     for word in text.split():
         match = _STAGE.fullmatch(word)
         if match is None:
-            raise ValueError(f"{word!r} is no stage: c64, c64k5, c64/2, d64, r, rr or p")
+            raise ValueError(f"{word!r} is no stage: c64, c64k5, c64/2, d64, r, rr, p or f")
+        if stages and stages[-1].kind == "flatten":
+            raise ValueError(f"{text!r}: nothing follows f")
         if match["kind"]:
             number, units, pools = number + 1, 0, 0
             stages.append(
@@ -62,6 +66,8 @@ def parse_body(text: str) -> list[Stage]:
             units += 1
             name = f"stage{number}_res{units if units > 1 else ''}"
             stages.append(Stage("residual", name, convolutions=len(match["unit"])))
+        elif match["flatten"]:
+            stages.append(Stage("flatten", "flatten"))
         else:
             pools += 1
             stages.append(Stage("pool", f"stage{number}_pool{pools if pools > 1 else ''}"))

@@ -10,6 +10,7 @@ with Noisy Student", CVPR 2020.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -159,8 +160,9 @@ def take_weights(
     """Give a fresh network the weights of an earlier one.
 
     Outputs of labels that the earlier model does not know keep their random weights. A network
-    that is two, three or more times as wide answers like the earlier one at first: Net2WiderNet
-    (Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016).
+    that has more channels answers like the earlier one at first: Net2WiderNet
+    (Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016). So does one
+    that weighs each place where the earlier one takes the mean of all.
 
     Raises:
         UsageError: its layers are others.
@@ -168,6 +170,8 @@ def take_weights(
     theirs = {layer.name: layer.get_weights() for layer in earlier.network.layers}
     columns = earlier.columns(labels)
     random = np.random.default_rng([seed, 2])
+    reader = next(layer for layer in network.layers if isinstance(layer, layers.Dense))
+    places, their_places = _places(network), _places(earlier.network)
     for layer in network.layers:
         weights = layer.get_weights()
         given = theirs.get(layer.name, [])
@@ -177,14 +181,26 @@ def take_weights(
             for number, (ours, own) in enumerate(zip(weights, given, strict=True)):
                 # The last layer's outputs are labels, of which there are no copies.
                 shape = (*ours.shape[:-1], own.shape[-1]) if head else ours.shape
+                placed = layer is reader and own.ndim == 2
+                if placed:
+                    own = own.reshape(their_places, -1, own.shape[-1])
+                    own = np.repeat(own / places, places, axis=0) if their_places == 1 else own
+                    shape = (places, shape[0] // places, shape[1])
                 own = _widened(own, shape, random, summed=summed)
+                own = own.reshape(-1, own.shape[-1]) if placed else own
                 given[number] = _columns(ours, own, columns) if head else own
         if [w.shape for w in given] != [w.shape for w in weights]:
             raise UsageError(
                 f"{earlier.name}: its layer {layer.name} is another: name the same --architecture, "
-                "--body, --size and --channels, and --width or a multiple of it"
+                "--body, --size and --channels, with as many channels or more"
             )
         layer.set_weights(given)
+
+
+def _places(network: keras.Model) -> int:
+    """Places of the map that the first dense layer weighs each for itself; 1: their mean."""
+    flatten = [layer for layer in network.layers if isinstance(layer, layers.Flatten)]
+    return math.prod(flatten[0].input.shape[1:-1]) if flatten else 1
 
 
 def _widened(
@@ -194,7 +210,7 @@ def _widened(
     *,
     summed: bool,
 ) -> NDArray[np.float32]:
-    """Weights for copies of a layer's channels; as they are if `shape` is no multiple of theirs.
+    """Weights for copies of a layer's channels, in turn; as they are if `shape` has fewer.
 
     Args:
         own: (..., inputs, outputs), or one value a channel.
@@ -205,17 +221,18 @@ def _widened(
     """
     if len(own.shape) != len(shape) or own.shape[:-2] != shape[:-2]:
         return own
-    axes = range(max(0, own.ndim - 2), own.ndim)
-    if any(shape[axis] % own.shape[axis] for axis in axes):
+    if any(ours < theirs for ours, theirs in zip(shape, own.shape, strict=True)):
         return own
-    for axis in axes:
-        copies = shape[axis] // own.shape[axis]
+    for axis in range(max(0, own.ndim - 2), own.ndim):
+        source = np.arange(shape[axis]) % own.shape[axis]
+        own = own.take(source, axis)
         if axis == own.ndim - 1 or not summed:
-            own = np.concatenate([own] * copies, axis)
             continue
-        shares = random.normal(0, 0.5 / copies, (copies, *own.shape))
-        shares += 1 / copies - shares.mean(0)
-        own = np.concatenate(list((own * shares).astype(np.float32)), axis)
+        same = np.equal.outer(source, source)  # (inputs, inputs): copies of one channel
+        copies = same.sum(0)[:, None]
+        shares = random.normal(0, 0.5 / copies, own.shape)
+        shares += (1 - same @ shares) / copies
+        own = (own * shares).astype(np.float32)
     return own
 
 
