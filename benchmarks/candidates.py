@@ -28,6 +28,7 @@ CANDIDATES = {
     "second edge-cnn": "c32/2 r p c64 r p r",
     "edge-cnn": "c32/2 r p c64 r p c96 r",
     "each place": "c32/2 r p c64 r p c96 r f",
+    "wider, each place": "c32/2 r p c64 r p c112 r f",
     "wider at the end": "c32/2 r p c64 r p c128 r",
     "longer at the end": "c32/2 r p c64 r p r r r",
     "longer before": "c32/2 r p c64 r r p c96 r",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_emotion.machine import Conditions
+
 from .schema import KERAS, ArtefactResult, BenchReport, Data
 
-#: Round medians further apart than this share of the median are a noisy machine.
+#: A machine on which the slowest round takes this share longer than the fastest is noisy.
 NOISE = 0.15
 
 
@@ -59,12 +61,23 @@ def noise(report: BenchReport) -> Iterator[str]:
 
 def load(report: BenchReport) -> Iterator[str]:
     """That other programs were running, if they were."""
-    before, cores = report.before.load, report.machine.cores
-    if before is not None and before > cores / 2:
-        yield (
-            f"Other programs were running: a load of {before:.1f} on {cores} cores when the "
-            "measurement began."
-        )
+    found = other_load(report.before, report.after, report.machine.cores)
+    if found is not None:
+        yield f"Other programs were running: {found}."
+
+
+def other_load(before: Conditions, after: Conditions, cores: int) -> str | None:
+    """What other programs take of the cores, if that is much; at the end the measurement runs, too.
+
+    Args:
+        before: when the measurement began.
+        after: when it ended.
+        cores: of the machine.
+    """
+    for conditions, most, when in (before, cores / 2, "began"), (after, cores, "ended"):
+        if conditions.load is not None and conditions.load > most:
+            return f"a load of {conditions.load:.1f} on {cores} cores when the measurement {when}"
+    return None
 
 
 def throttling(report: BenchReport) -> Iterator[str]:

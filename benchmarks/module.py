@@ -63,4 +63,5 @@ def raise_failures(failures: Sequence[EdgeEmotionError], of: int) -> None:
     for failure in failures:
         complain(str(failure))
     if failures:
-        raise type(failures[0])(f"{len(failures)} of {of} failed; the others were measured")
+        text = f"{len(failures)} of {of} failed; the others were measured"
+        raise failures[0].saying(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .caveats import other_load
 from .figures import machine_line
 from .peers_schema import PeerResult, PeersReport
 from .words import milliseconds, size
@@ -61,12 +62,12 @@ def _unrecorded(report: PeersReport) -> str:
 
 def _busy(report: PeersReport) -> str:
     """A warning, if other programs took the cores."""
-    loads = [c.load for c in (report.before, report.after) if c.load is not None]
-    if not loads or max(loads) <= report.machine.cores:
+    found = other_load(report.before, report.after, report.machine.cores)
+    if found is None:
         return ""
     return (
-        f" **Other programs were running** (load {max(loads):g} on {report.machine.cores} cores): "
-        "times are too long, and not for all alike; measure again on a quiet machine."
+        f" **Other programs were running**, {found}: times may be too long, and not for all alike; "
+        "measure again on a quiet machine."
     )
 
 

@@ -36,10 +36,9 @@ class Distribution:
 
     @property
     def spread(self) -> float:
-        """(highest - lowest median of a round) / median of all: 0.1 is 10 %."""
-        if self.p50 == 0:
-            return 0.0
-        return (max(self.round_medians) - min(self.round_medians)) / self.p50
+        """Highest / lowest median of a round - 1: with 0.1, ratios up to 1.1 may be noise."""
+        lowest = min(self.round_medians)
+        return max(self.round_medians) / lowest - 1 if lowest else 0.0
 
 
 @dataclass(frozen=True)

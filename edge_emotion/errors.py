@@ -23,13 +23,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class EdgeEmotionError(Exception):
     """Base of every error raised on purpose. ``str(error)`` is one line that says what to do."""
 
     exit_code: ClassVar[int] = 1
+
+    def saying(self, text: str) -> Self:
+        """An error of the same kind, and so of the same exit code, with another text."""
+        return type(self).__new__(type(self), text)  # whatever its own __init__ takes
 
 
 class CheckError(EdgeEmotionError):

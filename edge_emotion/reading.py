@@ -99,7 +99,7 @@ def read_boxes(path: Path) -> Boxes:
             for box in own:
                 if not is_box(box):
                     raise ValueError(f"{name}: {list(box)} is no box")
-        return boxes
+        return {str(Path(name)): own for name, own in boxes.items()}  # as pictures are named
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_emotion.artefacts import remove_exports, verify
 from edge_emotion.card import (
     CALIBRATION_NAME,
+    CARD_NAME,
     FAILURES_NAME,
     KERAS_NAME,
     RECIPES,
@@ -138,18 +139,30 @@ def _refuse_overwriting(
     out: Path, card: ModelCard, recipes: Sequence[str], overwrite: bool
 ) -> None:
     there = [RECIPES[recipe] for recipe in recipes if (out / RECIPES[recipe]).exists()]
-    if (out / KERAS_NAME).exists() and sha256(out / KERAS_NAME) != card.keras_sha256:
-        there.insert(0, f"another {KERAS_NAME}")
+    if not _holds(out, card):
+        # Also what is run without the Keras model: it would be removed with the exports.
+        files = (KERAS_NAME, CARD_NAME, *RECIPES.values())
+        there = [f"another model's {name}" for name in files if (out / name).exists()]
     if there and not overwrite:
         raise UsageError(
             f"{out} already holds {', '.join(there)}: pass --overwrite, or another folder as --out"
         )
 
 
+def _holds(out: Path, card: ModelCard) -> bool:
+    """Whether a folder is of the same Keras model."""
+    if (out / KERAS_NAME).exists():
+        return sha256(out / KERAS_NAME) == card.keras_sha256
+    try:
+        return ModelCard.read(out).keras_sha256 == card.keras_sha256
+    except ModelError:
+        return False
+
+
 def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:
     """Make `out` a model folder of the same Keras model; exports that it already has stay."""
     exports: list[ExportRecord] = []
-    if (out / KERAS_NAME).exists() and sha256(out / KERAS_NAME) == card.keras_sha256:
+    if _holds(out, card):
         exports = ModelCard.read(out).exports
     else:
         remove_exports(out)

@@ -194,7 +194,9 @@ def gather_pictures(
         sets.insert(0, calibration_from(sides, samples, seed))
     if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
         sides = load_sides(data, card, trained_on, progress, log)
-        if str(calibration) == FROM_CARD and len(sides.train) >= samples:
+        # What is not known to be training pictures is for the check alone.
+        apart = not np.intersect1d(sides.train, sides.held_out).size
+        if str(calibration) == FROM_CARD and len(sides.train) >= samples and apart:
             sets.append(calibration_from(sides, samples, seed))
     held_out = check_from(sides) if sides else None
     if data is not None and held_out is None:

@@ -69,6 +69,16 @@ class TestNetworks:
         norms = 4 * (8 + 2 * 8 + 8 + 16)
         assert model.count_params() == weights + norms + 16 * 3 + 3
 
+    def test_multiply_adds_of_inner_models_and_separable_layers(self) -> None:
+        import keras
+        from keras import layers
+
+        from edge_emotion.training.architectures import multiply_adds
+
+        inner = keras.Sequential([keras.Input((8, 8, 2)), layers.SeparableConv2D(5, 3)])
+        outer = keras.Sequential([keras.Input((8, 8, 2)), inner, layers.Flatten(), layers.Dense(3)])
+        assert multiply_adds(outer) == 6 * 6 * (9 * 2 + 2 * 5) + 6 * 6 * 5 * 3
+
     def test_each_place_is_weighed_for_itself(self) -> None:
         from edge_emotion.training.fit import build
 

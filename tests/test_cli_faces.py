@@ -97,6 +97,14 @@ def test_boxes_of_a_file_by_path_or_name(model_folder, folder):
     assert (a["label"], b["label"], c["label"]) == ("sad", "happy", None)
 
 
+def test_boxes_are_found_however_the_path_is_written(model_folder, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    boxes = write_boxes(folder, {"./a.png": [patches.BLUE]})
+    for path in ("a.png", "./a.png", ".//a.png"):
+        result = predict(model_folder, path, "--boxes", boxes)
+        assert (result.exit_code, result.stdout.split()[1]) == (0, "sad"), result.stderr
+
+
 def test_a_picture_without_an_entry_is_reported_and_the_others_are_read(model_folder, folder):
     boxes = write_boxes(folder, {"a.png": [patches.BLUE], "c.png": [patches.BLUE]})
     result = predict(model_folder, folder, "--boxes", boxes)

@@ -53,6 +53,9 @@ def test_folders_globs_and_stdin_find_the_same_pictures(model_folder: Path, pict
     folder = predict(model_folder, pictures).stdout
     assert len(folder.splitlines()) == 2
     assert predict(model_folder, pictures / "**" / "*.[pj][np]g").stdout == folder
+    assert sorted(predict(model_folder, pictures / "**").stdout.splitlines()) == sorted(
+        folder.splitlines()
+    )  # once each, though ** matches the folders, too
     names = "".join(f"{line.split(': ')[0]}\n" for line in folder.splitlines())
     assert predict(model_folder, "-", stdin=names).stdout == folder
 

@@ -238,7 +238,8 @@ def test_an_impossible_record_is_no_training(photographs, tmp_path, context):
 @pytest.mark.parametrize(
     "arguments",
     [["--context", "0.9"], ["--context", "5"], ["--size", "7"], ["--size", "2000"],
-     ["--margin", "0"], ["--margin", "nan"], ["--faces", "cascade"]],
+     ["--margin", "0"], ["--margin", "nan"], ["--faces", "cascade"],
+     ["--margin", "6", "--context", "2"]],
 )  # fmt: skip
 def test_what_is_out_of_range(photographs, tmp_path, arguments):
     result = crop(photographs, "--out", tmp_path / "out", *arguments)

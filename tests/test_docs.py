@@ -16,7 +16,11 @@ import edge_emotion
 from edge_emotion.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("models/*/*.md")])
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "models/*.md", "models/*/*.md")
+    for path in ROOT.glob(pattern)
+)
 
 
 def load_generator() -> ModuleType:

@@ -242,13 +242,25 @@ def test_another_body_is_refused() -> None:
     initial = EarlierModel("first", None, build(replace(CONFIG, width=0.75), 3), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
         take_weights(build(replace(CONFIG, width=0.5), 3), initial, LABELS, seed=1)
-    with pytest.raises(UsageError, match="first: its layer stage1_in_conv is another: name the"):
-        take_weights(
-            build(replace(CONFIG, body="c64k5/2 r p c64 r p c96 r"), 3), initial, LABELS, 1
-        )
     other = EarlierModel("net", None, brightness_net([1.0, 2.0, 3.0]), LABELS, 1.0, NONE)
     with pytest.raises(UsageError, match="net: its layer stage1_in_conv is another"):
         take_weights(build(CONFIG, 3), other, LABELS, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "layer"),
+    [
+        ("c8k5/2 r p c16 r", "stage1_in_conv"), ("c8 r p c16 r", "stage1_in_conv"),
+        ("c8/2 r c16 r", "stage1_pool"), ("c8/2 r p c16", "stage2_res_conv"),
+        ("c8/2 r p c16 rr", "stage2_res_1_conv"),
+    ],
+)  # fmt: skip
+def test_a_body_of_other_layers_is_refused(body: str, layer: str) -> None:
+    """Or what the weights have learnt would be lost without a word."""
+    first = build(replace(CONFIG, body="c8/2 r p c16 r", width=1), 3)
+    initial = EarlierModel("first", None, first, LABELS, 1.0, NONE)
+    with pytest.raises(UsageError, match=f"first: its layer {layer} is another: name the"):
+        take_weights(build(replace(CONFIG, body=body, width=1), 3), initial, LABELS, seed=1)
 
 
 def test_mixed_precision_changes_how_a_network_computes_and_not_what_it_is(

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor, files
 from edge_emotion.benchmarks.folds import folds_table, measure_folds
-from edge_emotion.card import CALIBRATION_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
+from edge_emotion.card import CALIBRATION_NAME, CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
 from edge_emotion.errors import DataError, ModelError
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
@@ -423,6 +424,37 @@ def test_export_does_not_overwrite_unless_told(exported: Path) -> None:
     assert result.exit_code == 2
     assert "--overwrite" in result.stderr
     assert (exported / RECIPES["onnx-f32"]).read_bytes() == before
+
+
+@pytest.mark.parametrize("left_out", [KERAS_NAME, CARD_NAME])
+def test_export_does_not_replace_another_model_unless_told(
+    exported: Path, tmp_path: Path, left_out: str
+) -> None:
+    """One that is run without its Keras file, as on a board, is a model all the same."""
+    out = tmp_path / "other"
+    shutil.copytree(exported, out, ignore=shutil.ignore_patterns(left_out))
+    if left_out == KERAS_NAME:
+        replace(ModelCard.read(out), name="other", keras_sha256="0" * 64).write(out)
+    else:
+        (out / KERAS_NAME).write_bytes(b"another")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    result = run("export", exported, "--out", out, "--to", "onnx-f32")
+    assert result.exit_code == 2
+    assert "another model's" in result.stderr
+    assert "--overwrite" in result.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_export_adds_to_a_folder_of_the_same_model_without_its_keras_file(
+    exported: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "board"
+    shutil.copytree(exported, out, ignore=shutil.ignore_patterns(KERAS_NAME, RECIPES["onnx-f32"]))
+    before = ModelCard.read(out).exports
+    result = run("export", exported, "--out", out, "--to", "onnx-f32")
+    assert result.exit_code == 0, result.stderr
+    assert {e.recipe for e in ModelCard.read(out).exports} == {e.recipe for e in before}
+    assert all((out / file).exists() for file in RECIPES.values())
 
 
 def test_a_gate_that_is_missed_rejects_the_export(

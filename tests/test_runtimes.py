@@ -220,6 +220,22 @@ def test_onnx_that_loads_but_cannot_run(tmp_path):
         runtime.logits(BATCH)
 
 
+def test_tflite_that_loads_but_cannot_run(tmp_path, monkeypatch):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="needs litert")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tiny.TFLITE)
+    runtime = open_runtime(path)
+
+    def refuse(self):
+        raise RuntimeError("XNNPack delegate failed\nto reshape")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(interpreter.Interpreter, "allocate_tensors", refuse)
+        with pytest.raises(ModelError, match="LiteRT cannot run the model: XNNPack delegate fail"):
+            runtime.logits(BATCH)
+    assert runtime.logits(BATCH).shape == (len(BATCH), 3)
+
+
 @pytest.mark.parametrize(
     ("suffix", "module", "extra"),
     [(".tflite", "ai_edge_litert", "litert"), (".keras", "keras", "train")],

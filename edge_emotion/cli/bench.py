@@ -147,7 +147,8 @@ def bench(
     if gate:
         _raise_for_gate(report)
     if outcome.failures:
-        raise type(outcome.failures[0])(f"{len(outcome.failures)} failed; the others were measured")
+        first = outcome.failures[0]
+        raise first.saying(f"{len(outcome.failures)} failed; the others were measured")
     if report.photos is not None and report.photos.unreadable:
         raise typer.Exit(InputError.exit_code)
 

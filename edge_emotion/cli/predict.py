@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import itertools
 import json
 import os
 import sys
@@ -165,8 +166,8 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
             yield _NothingFoundError(argument, "no pictures in this folder")
     elif not os.path.lexists(path) and glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - may be absolute
-        for match in matches:
-            yield from _expand(match, annotate)
+        found = itertools.chain.from_iterable(_expand(match, annotate) for match in matches)
+        yield from dict.fromkeys(found)  # once each: ** matches folders and what is in them
         if not matches:
             yield _NothingFoundError(argument, "no picture matches")
     else:

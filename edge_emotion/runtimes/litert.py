@@ -53,13 +53,18 @@ class LiteRtRuntime:
     def logits(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `edge_emotion.runtimes.Runtime.logits`."""
         check_batch(batch, self.input_shape)
-        if len(batch) != self._batch:
-            self._interpreter.resize_tensor_input(self._source, batch.shape)
-            self._interpreter.allocate_tensors()
-            self._batch = len(batch)
-        self._interpreter.set_tensor(self._source, batch)
-        self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._target)
+        try:
+            if len(batch) != self._batch:
+                self._batch = 0  # of no use until the tensors are there
+                self._interpreter.resize_tensor_input(self._source, batch.shape)
+                self._interpreter.allocate_tensors()
+                self._batch = len(batch)
+            self._interpreter.set_tensor(self._source, batch)
+            self._interpreter.invoke()
+            raw = self._interpreter.get_tensor(self._target)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"LiteRT cannot run the model: {reason}") from error
         if raw.dtype == np.float32:
             return np.asarray(raw)
         scaled = (raw.astype(np.float32) - np.float32(self._zero)) * np.float32(self._scale)

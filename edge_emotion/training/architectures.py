@@ -153,11 +153,6 @@ def with_softmax(logits_model: keras.Model) -> keras.Model:
     return keras.Model(logits_model.input, probabilities, name=logits_model.name)
 
 
-def without_softmax(model: keras.Model) -> keras.Model:
-    """Cut a saved model before its softmax."""
-    return keras.Model(model.input, model.get_layer(OUTPUT_NAME).output, name=model.name)
-
-
 def keep_outputs(logits_model: keras.Model, outputs: Sequence[int]) -> keras.Model:
     """The same network with some of its logits, in the order of `outputs`.
 
@@ -193,10 +188,15 @@ def in_precision(model: keras.Model, precision: str) -> keras.Model:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds per picture of the convolutions and dense layers."""
+    """Multiply-adds per picture of the convolutions and dense layers, those of inner models too."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+        if isinstance(layer, keras.Model):
+            total += multiply_adds(layer)
+        elif isinstance(layer, layers.SeparableConv2D):
+            kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+            total += math.prod(layer.output.shape[1:3]) * sum(map(math.prod, kernels))
+        elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
             kernel = math.prod(layer.kernel.shape)  # kh * kw * cin * cout, or * 1
             total += math.prod(layer.output.shape[1:3]) * kernel
         elif isinstance(layer, layers.Dense):

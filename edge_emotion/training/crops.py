@@ -63,7 +63,10 @@ def crop_faces(
         raise DataError(f"{data}: photographs in class folders are needed, not {dataset.layout}")
     if out.resolve().is_relative_to(data.resolve()):
         raise UsageError(f"--out {out} is among the photographs: name a folder outside of {data}")
-    wide = FaceCrop(face.margin * context, face.drop)
+    try:
+        wide = FaceCrop(face.margin * context, face.drop)
+    except ValueError as error:
+        raise UsageError(f"--margin times --context: {error}") from error
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
     names = Counter(Path(sample.key).with_suffix("") for sample in dataset.samples)

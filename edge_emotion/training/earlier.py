@@ -170,6 +170,10 @@ def take_weights(
     theirs = {layer.name: layer.get_weights() for layer in earlier.network.layers}
     columns = earlier.columns(labels)
     random = np.random.default_rng([seed, 2])
+    plan, their_plan = _plan(network), _plan(earlier.network)
+    for name in [*plan, *their_plan]:
+        if plan.get(name) != their_plan.get(name):
+            raise _another(earlier, name)
     reader = next(layer for layer in network.layers if isinstance(layer, layers.Dense))
     places, their_places = _places(network), _places(earlier.network)
     for layer in network.layers:
@@ -190,11 +194,28 @@ def take_weights(
                 own = own.reshape(-1, own.shape[-1]) if placed else own
                 given[number] = _columns(ours, own, columns) if head else own
         if [w.shape for w in given] != [w.shape for w in weights]:
-            raise UsageError(
-                f"{earlier.name}: its layer {layer.name} is another: name the same --architecture, "
-                "--body, --size and --channels, with as many channels or more"
-            )
+            raise _another(earlier, layer.name)
         layer.set_weights(given)
+
+
+def _plan(network: keras.Model) -> dict[str, tuple[Any, ...]]:
+    """Layer -> its kind and how it moves over the map, of those that make a network another."""
+    kinds = (
+        layers.Conv2D, layers.DepthwiseConv2D, layers.BatchNormalization, layers.Dense,
+        layers.MaxPooling2D,
+    )  # fmt: skip
+    return {
+        x.name: (type(x), getattr(x, "strides", None), getattr(x, "pool_size", None))
+        for x in network.layers
+        if isinstance(x, kinds)
+    }
+
+
+def _another(earlier: EarlierModel, layer: str) -> UsageError:
+    return UsageError(
+        f"{earlier.name}: its layer {layer} is another: name the same --architecture, --body, "
+        "--size and --channels, with as many channels or more"
+    )
 
 
 def _places(network: keras.Model) -> int:

@@ -19,7 +19,7 @@ from edge_emotion.benchmarks.layers import Node, Noise, judge, layer_name
 from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.benchmarks.subjects import Subject
 from edge_emotion.benchmarks.worker import LayersRequest, Looked
-from edge_emotion.errors import UsageError
+from edge_emotion.errors import CheckError, EdgeEmotionError, MissingExtraError, UsageError
 
 from .made import make_report
 from .test_bench_command import bench
@@ -256,20 +256,26 @@ def test_one_int8_file_alone_cannot_be_compared(folder: Path) -> None:
     assert "compares an int8 export with the float one" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "error",
+    [CheckError("model-int8.onnx: killed by SIGILL"), MissingExtraError("an ONNX graph", "export")],
+)
 def test_a_file_that_cannot_be_looked_into_fails_and_the_report_stands(
-    folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    error: EdgeEmotionError,
+) -> None:  # fmt: skip
     from edge_emotion.benchmarks import run
-    from edge_emotion.errors import CheckError
 
     def broken(*arguments: Any, **options: Any) -> Any:
         def look(request: Any) -> Any:
-            raise CheckError("model-int8.onnx: killed by SIGILL")
+            raise error
 
         return inspect_layers(*arguments, **options, look=look)
 
     monkeypatch.setattr(run, "inspect_layers", broken)
     result = bench(folder, "--layers", "--json", tmp_path / "r.json")
-    assert result.exit_code == 1
-    assert "model-int8.onnx: killed by SIGILL" in result.stderr
+    assert result.exit_code == error.exit_code
+    assert result.stderr.splitlines()[-2:] == [
+        f"edge-emotion: {error}", "edge-emotion: 1 failed; the others were measured",
+    ]  # fmt: skip
     assert BenchReport.read(tmp_path / "r.json").layers == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_emotion import ModelCard
 from edge_emotion.benchmarks.markdown import (
     RESULTS,
     block,
@@ -15,6 +16,8 @@ from edge_emotion.benchmarks.markdown import (
     read_results,
     refresh,
 )
+from edge_emotion.benchmarks.robustness_report import RobustnessReport
+from edge_emotion.benchmarks.schema import KERAS
 from edge_emotion.errors import CheckError, UsageError
 from edge_emotion.machine import Conditions
 from edge_emotion.model_readme import BENCH_END as END
@@ -42,6 +45,23 @@ def test_committed_results_are_named_by_environment_and_hold_full_runs() -> None
         assert (ROOT / RESULTS / report.file_name).is_file()
         assert not report.settings.quick
         assert report.settings.total_runs >= 200
+
+
+def test_committed_results_are_of_the_files_that_ship() -> None:
+    benches = [
+        (report.model.name, {a.recipe: a.sha256 for a in report.artefacts})
+        for report in read_results(ROOT / RESULTS)
+    ]
+    robustness = [
+        (report.model, report.sha256)
+        for report in map(RobustnessReport.read, (ROOT / RESULTS).glob("robustness-*.json"))
+    ]
+    assert benches
+    assert robustness
+    for name, measured in [*benches, *robustness]:
+        card = ModelCard.read(ROOT / "models" / name)
+        shipped = {KERAS: card.keras_sha256} | {e.recipe: e.sha256 for e in card.exports}
+        assert measured.items() <= shipped.items(), f"{name} has changed: measure it again"
 
 
 def test_a_table_has_every_artefact_and_what_it_rests_on() -> None:

@@ -101,11 +101,16 @@ def test_the_table_has_a_row_for_everybody(report: PeersReport) -> None:
 
 
 def test_a_busy_machine_is_told(report: PeersReport) -> None:
-    quiet = Conditions(None, 0.5, None)
+    quiet = Conditions(None, 0.0, None)
     calm = replace(report, before=quiet, after=quiet)
     assert "Other programs" not in peers_table(calm)
+    cores = report.machine.cores
     busy = replace(calm, after=Conditions(None, 99.0, None))
-    assert f"(load 99 on {report.machine.cores} cores)" in peers_table(busy)
+    assert f"a load of 99.0 on {cores} cores when the measurement ended" in peers_table(busy)
+    busy = replace(calm, before=Conditions(None, 0.6 * cores, None))
+    assert f"on {cores} cores when the measurement began" in peers_table(busy)
+    own = replace(calm, after=Conditions(None, 0.9 * cores, None))
+    assert "Other programs" not in peers_table(own)
 
 
 def test_a_page_gets_the_committed_peers(
