@@ -418,6 +418,21 @@ def test_export_with_the_cards_own_pictures_needs_no_data(trained: Path, tmp_pat
     assert record.agreement.accuracy_drop is None  # they have no labels
 
 
+def test_pictures_that_check_calibrate_nothing_where_no_record_tells_them_apart(
+    trained: Path, unseen: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "m"
+    shutil.copytree(trained, model, ignore=shutil.ignore_patterns(TRAINED_ON_NAME))
+    result = run("export", model, "--to", "onnx-int8", "--data", unseen, "--samples", "40",
+                 "--min-agreement", "0.5", "--max-drop", "20")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    record = ModelCard.read(model).export("onnx-int8")
+    assert record is not None
+    assert record.agreement is not None
+    assert record.agreement.samples == 90
+    assert record.comparison == []
+
+
 def test_export_does_not_overwrite_unless_told(exported: Path) -> None:
     before = (exported / RECIPES["onnx-f32"]).read_bytes()
     result = run("export", exported, "--to", "onnx-f32")
