@@ -65,9 +65,10 @@ def _edge_cnn(shape: Shape) -> keras.Model:
     """A small residual net of plain 3 x 3 convolutions, for int8 engines.
 
     Every BatchNorm follows a convolution and folds into it; ReLU bounds one side of the range;
-    global average pooling instead of a large Dense. No swish, no squeeze-and-excitation, no
-    depthwise layers: they are where int8 loses accuracy or the engines lose speed. The pixels are
-    scaled and not shifted, since only a factor folds into a convolution that pads with zeros.
+    global average pooling, or a weight for each place of a small map, instead of a large Dense. No
+    swish, no squeeze-and-excitation, no depthwise layers: they are where int8 loses accuracy or the
+    engines lose speed. The pixels are scaled and not shifted, since only a factor folds into a
+    convolution that pads with zeros.
     Residual units: He et al., CVPR 2016. Other bodies: `edge_emotion.training.body`.
     """
     image = keras.Input(shape.input.shape, name=INPUT_NAME)
