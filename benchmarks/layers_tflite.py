@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.errors import MissingExtraError, ModelError
+from edge_emotion.errors import MissingExtraError, ModelError, one_line
 
 from .layers import Activations, Node, Noise, judge, layer_name
 from .worker import Looked
@@ -40,7 +40,7 @@ class _File:
             )
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise ModelError(f"{path.name}: LiteRT cannot load it: {reason}") from error
         self.source = self.interpreter.get_input_details()[0]["index"]
         # The only list of operators that the package has; the name says it may change.

@@ -26,6 +26,11 @@ from collections.abc import Iterable
 from typing import ClassVar, Self
 
 
+def one_line(error: Exception) -> str:
+    """What a library's error says, on one line."""
+    return " ".join(str(error).split())
+
+
 class EdgeEmotionError(Exception):
     """Base of every error raised on purpose. ``str(error)`` is one line that says what to do."""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from edge_emotion.card import InputSpec
-from edge_emotion.errors import PictureError
+from edge_emotion.errors import PictureError, one_line
 
 #: What counts as a picture: a path, an encoded file's bytes, a PIL image, or uint8 pixels of
 #: shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA.
@@ -114,7 +114,7 @@ def open_scaled(
     except MemoryError as error:
         raise PictureError(f"{name}: too large for the memory that is left") from error
     except Exception as error:  # decoders of hostile bytes raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise PictureError(f"{name}: damaged or truncated: {reason}") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
-from edge_emotion.errors import ConversionError, MissingExtraError
+from edge_emotion.errors import ConversionError, MissingExtraError, one_line
 
 try:
     import keras
@@ -56,7 +56,7 @@ def convert_onnx(logits_model: keras.Model) -> onnx.ModelProto:
         _rename(model, logits_model.output_shape[-1])
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx and onnx raise whatever their parts did
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise ConversionError(f"onnx-f32: tf2onnx failed: {reason}") from error
     return model
 

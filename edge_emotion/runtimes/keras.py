@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import OUTPUT_NAME
-from edge_emotion.errors import MissingExtraError, ModelError
+from edge_emotion.errors import MissingExtraError, ModelError, one_line
 from edge_emotion.runtimes import check_batch
 
 
@@ -29,7 +29,7 @@ def load_keras_model(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part raised
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
 
 

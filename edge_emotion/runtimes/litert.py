@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
-from edge_emotion.errors import MissingExtraError, ModelError
+from edge_emotion.errors import MissingExtraError, ModelError, one_line
 from edge_emotion.runtimes import check_batch
 
 
@@ -29,8 +29,7 @@ class LiteRtRuntime:
             self._interpreter.allocate_tensors()
             signature = self._interpreter.get_signature_list().get("serving_default", {})
         except (ValueError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{path}: LiteRT cannot load it: {reason}") from error
+            raise ModelError(f"{path}: LiteRT cannot load it: {one_line(error)}") from error
         source = self._interpreter.get_input_details()
         target = self._interpreter.get_output_details()
         if (
@@ -63,8 +62,7 @@ class LiteRtRuntime:
             self._interpreter.invoke()
             raw = self._interpreter.get_tensor(self._target)
         except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"LiteRT cannot run the model: {reason}") from error
+            raise ModelError(f"LiteRT cannot run the model: {one_line(error)}") from error
         if raw.dtype == np.float32:
             return np.asarray(raw)
         scaled = (raw.astype(np.float32) - np.float32(self._zero)) * np.float32(self._scale)

@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import ModelError, one_line
 from edge_emotion.runtimes import check_batch
 
 #: Key of the card in an ONNX file's ``metadata_props``.
@@ -33,7 +33,7 @@ class OnnxRuntime:
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises a dozen pybind types without a common base
-            raise ModelError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+            raise ModelError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [x.name for x in inputs], [x.name for x in outputs]
         shape = inputs[0].shape if inputs else []
@@ -61,7 +61,7 @@ class OnnxRuntime:
         try:
             result = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
         except Exception as error:  # likewise
-            raise ModelError(f"onnxruntime cannot run the model: {_line(error)}") from error
+            raise ModelError(f"onnxruntime cannot run the model: {one_line(error)}") from error
         return result
 
     def card_json(self) -> str | None:
@@ -71,7 +71,3 @@ class OnnxRuntime:
         except UnicodeDecodeError:
             return None
         return metadata.get(METADATA_KEY)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
