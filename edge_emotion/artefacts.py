@@ -45,9 +45,12 @@ class Artefact:
 
 def shipped_models() -> dict[str, Path]:
     """Name -> folder of the models that come with the package."""
-    from edge_emotion import models
+    try:
+        from edge_emotion import models
 
-    root = Path(models.__file__).parent
+        root = Path(models.__file__).parent
+    except ImportError:  # a script in a clone finds the clone's folder before what is installed
+        root = Path(__file__).parents[1] / "models"
     folders = [path.parent for path in sorted(root.glob(f"*/{KERAS_NAME}"))]
     return {folder.name: folder for folder in folders if (folder / CARD_NAME).is_file()}
 

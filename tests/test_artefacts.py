@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import io
+import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +32,21 @@ ALL = tuple(RECIPES)
 @pytest.fixture
 def full_folder(tmp_path):
     return tiny.write_model_folder(tmp_path / "full", ALL)
+
+
+def test_a_script_in_a_clone_finds_the_shipped_models(tmp_path):
+    """Python finds the clone's `edge_emotion`, which has no `models`, before what is installed."""
+    root = Path(__file__).parents[1]
+    shutil.copytree(root / "edge_emotion", tmp_path / "edge_emotion")
+    shutil.copytree(root / "models" / "edge-cnn", tmp_path / "models" / "edge-cnn")
+    script = tmp_path / "example.py"
+    script.write_text(
+        "import sys; sys.modules['edge_emotion.models'] = None\n"
+        "import edge_emotion; print(edge_emotion.__file__, edge_emotion.Predictor().labels)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    expected = f"{tmp_path / 'edge_emotion' / '__init__.py'} ['angry', 'happy', 'sad']"
+    assert done.stdout.strip() == expected, done.stderr
 
 
 @pytest.mark.parametrize(
