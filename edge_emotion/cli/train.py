@@ -70,7 +70,9 @@ def train(
         str | None, typer.Option(help="Publisher of the pictures, for the card.")
     ] = None,
     terms: Annotated[str | None, typer.Option(help="Terms of the pictures, for the card.")] = None,
-    architecture: Annotated[str | None, typer.Option(help="edge-cnn or baseline-cnn.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="edge-cnn, baseline-cnn or face-resnet.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
@@ -110,7 +112,8 @@ def train(
         Path | None,
         typer.Option(
             help="Model folder with whose weights training begins (fine-tuning). A net of fewer "
-            "channels is widened."
+            "channels is widened. For --architecture face-resnet also the folder model of the npm "
+            "package @vladmandic/face-api: a recogniser that has seen 3 million faces."
         ),
     ] = None,
     teacher: Annotated[

@@ -13,18 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.artefacts import TrainedOn, model_folder, open_artefact, read_trained_on
-from edge_emotion.card import OUTPUT_NAME, ModelCard
+from edge_emotion.card import OUTPUT_NAME, InputSpec, ModelCard
 from edge_emotion.errors import MissingExtraError, UsageError
 from edge_emotion.runtimes import check_fits
 from edge_emotion.runtimes.keras import KerasRuntime
-from edge_emotion.training.architectures import in_precision
+from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.recogniser import is_recogniser, read_recogniser
 from edge_emotion.training.samples import canonical
 
 try:
@@ -45,6 +47,7 @@ class EarlierModel:
     temperature: float
     seen: NDArray[np.uint64] | None  # `pixel_hash` of its training pictures; None: not recorded
     prior: str = "data"  # see `TrainConfig.prior`
+    statistics: bool = True  # whether its BatchNorm layers hold those of pictures
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -60,13 +63,16 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
     """Open a model folder, or a shipped model by name.
 
     Args:
-        model: with a Keras file.
+        model: with a Keras file; or the folder of a face recogniser's weights, see
+            `edge_emotion.training.recogniser`.
         shape: (H, W, C) of the network to be trained.
 
     Raises:
         ModelError, ChecksumError: it cannot be run.
         UsageError: it has another input.
     """
+    if is_recogniser(Path(model)):
+        return _open_recogniser(Path(model), shape)
     artefact = open_artefact(model, "keras")
     card = artefact.card
     if card.input.shape != shape:
@@ -82,6 +88,14 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
         card.confidence.temperature, None if known is None else known.train,
         card.training.config.get("prior", "data"),
     )  # fmt: skip
+
+
+def _open_recogniser(folder: Path, shape: tuple[int, int, int]) -> EarlierModel:
+    height, width, channels = shape
+    spec = InputSpec(height, width, 1 if channels == 1 else 3)
+    network = get_architecture("face-resnet").build(Shape(spec, 1, 1.0, 0.0))
+    checksum = read_recogniser(folder, network)
+    return EarlierModel("face-api", checksum, network, [], 1.0, None, statistics=False)
 
 
 def pictures_of(model: str) -> tuple[str, TrainedOn]:

@@ -28,6 +28,7 @@ from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
 from edge_emotion.training.loading import LoadedPictures
+from edge_emotion.training.recogniser import take_statistics
 
 try:
     import keras
@@ -237,6 +238,9 @@ def fit(
         network = build(config, len(labels))
         if initial is not None:
             take_weights(network, initial, labels, config.seed)
+            if not initial.statistics:
+                some = train[:: math.ceil(len(train) / 512)]
+                take_statistics(network, loaded.pixels[some])
         teaching = None
         if teachers:
             teaching = Teaching(
