@@ -332,12 +332,23 @@ def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
     assert (model.labels, model.seen.tolist()) == (["angry", "happy", "sad"], [7, 8])
     assert model.prior == "data"
     card = ModelCard.read(tmp_path)
-    replace(card, training=replace(card.training, config={"prior": "uniform"})).write(tmp_path)
-    assert open_earlier(str(tmp_path), (16, 16, 1)).prior == "uniform"
+    config = {"prior": "uniform", "body": "c8 r"}
+    replace(card, training=replace(card.training, config=config)).write(tmp_path)
+    other = open_earlier(str(tmp_path), (16, 16, 1))
+    assert (model.body, other.prior, other.body) == (None, "uniform", "c8 r")
     (tmp_path / "trained_on.npz").unlink()
     assert open_earlier(str(tmp_path), (16, 16, 1)).seen is None
     with pytest.raises(UsageError, match="its input is 16 x 16 x 1, that of the network to be"):
         open_earlier(str(tmp_path), (48, 48, 1))
+
+
+def test_the_body_is_that_of_the_model_with_which_training_begins() -> None:
+    first = replace(teacher([1.0], ["happy"]), body="c8 r")
+    assert Earlier(first, []).complete(CONFIG) == replace(CONFIG, body="c8 r")
+    named = replace(CONFIG, body="c8 f")
+    assert Earlier(first, []).complete(named) == named
+    assert Earlier(replace(first, body=None), [first]).complete(CONFIG) == CONFIG
+    assert Earlier(None, [first]).complete(CONFIG) == CONFIG
 
 
 def test_a_division_is_taken_over_from_a_model_folder(tmp_path: Path) -> None:

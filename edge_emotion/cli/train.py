@@ -82,7 +82,8 @@ def train(
     body: Annotated[
         str | None,
         typer.Option(
-            help='Of edge-cnn, stage by stage; its own is "c32/2 r p c64 r p c96 r" (docs/tune.md).'
+            help='Of edge-cnn, stage by stage; its own is "c32/2 r p c64 r p c96 r" '
+            "(docs/tune.md), with --initial that of the model."
         ),
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="0 to 1.")] = None,

@@ -48,6 +48,7 @@ class EarlierModel:
     seen: NDArray[np.uint64] | None  # `pixel_hash` of its training pictures; None: not recorded
     prior: str = "data"  # see `TrainConfig.prior`
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
+    body: str | None = None  # see `TrainConfig.body`
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -86,7 +87,7 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
     return EarlierModel(
         card.name, card.keras_sha256, runtime.logits_model, card.labels,
         card.confidence.temperature, None if known is None else known.train,
-        card.training.config.get("prior", "data"),
+        card.training.config.get("prior", "data"), body=card.training.config.get("body"),
     )  # fmt: skip
 
 
@@ -121,6 +122,12 @@ class Earlier:
 
     initial: EarlierModel | None  # with whose weights it begins
     teachers: list[EarlierModel]
+
+    def complete(self, config: TrainConfig) -> TrainConfig:
+        """`config` with the body of the model that it begins with, if it names no other."""
+        if config.body is not None or self.initial is None:
+            return config
+        return replace(config, body=self.initial.body)
 
     def record(self) -> dict[str, Any]:
         """For the card: names and checksums in place of this machine's paths."""

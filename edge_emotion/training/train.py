@@ -130,6 +130,7 @@ def _train(
     outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
     earlier = open_all(config, input_spec(config).shape)
+    config = earlier.complete(config)
     # Folds hold out each picture once.
     held_out = SPLITS if plan.folds else ("test",) if plan.validate_on_train else ("valid", "test")
     hashes = np.concatenate([loaded.hashes[parts[name]] for name in held_out])
