@@ -21,11 +21,11 @@ from edge_emotion.training.earlier import (  # noqa: E402
     EarlierModel,
     Teaching,
     open_earlier,
-    take_weights,
 )
 from edge_emotion.training.fit import build, fit, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
 from edge_emotion.training.train import _divide, train_model  # noqa: E402
+from edge_emotion.training.weights import take_weights  # noqa: E402
 from tests import tiny  # noqa: E402
 
 # TensorFlow uses what NumPy deprecates.

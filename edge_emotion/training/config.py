@@ -27,9 +27,7 @@ class TrainConfig:
     channels: Literal[1, 3] | None = None  # None: the architecture's
     resize: Resize = "bilinear"
     width: float = 1.0  # factor on the number of channels
-    body: str | None = (
-        None  # of edge-cnn, see edge_emotion.training.body; None: initial's or its own
-    )
+    body: str | None = None  # of edge-cnn, see training/body.py; None: initial's, or its own
     dropout: float | None = None  # 0..1; None: the architecture's
 
     seed: int = 1

@@ -26,9 +26,10 @@ from edge_emotion.quiet import quiet
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
-from edge_emotion.training.earlier import EarlierModel, Teaching, take_weights
+from edge_emotion.training.earlier import EarlierModel, Teaching
 from edge_emotion.training.loading import LoadedPictures
 from edge_emotion.training.recogniser import take_statistics
+from edge_emotion.training.weights import take_weights
 
 try:
     import keras
