@@ -167,6 +167,15 @@ def test_a_run_folder_belongs_to_one_run(faces: Path, trained: Path) -> None:
     assert {p: p.read_bytes() for p in run_folder.iterdir() if p.is_file()} == before
 
 
+def test_an_attempt_that_is_refused_leaves_the_run_folder_free(faces: Path, tmp_path: Path) -> None:
+    where = ["train", faces, "--run", tmp_path / "run", "--epochs", "1"]
+    refused = run(*where, "--initial", "edge-cnn", "--body", "c8 r")
+    assert refused.exit_code == 2
+    assert "edge-cnn: its layer stage1_in_conv is another" in refused.stderr
+    again = run(*where, "--size", "16", "--width", "0.25")
+    assert again.exit_code == 0, again.stderr
+
+
 def test_two_trainings_do_not_share_a_run_folder(faces: Path, tmp_path: Path) -> None:
     pixels = tmp_path / "run" / "pixels.npy"  # mapped into the first one's memory
     pixels.parent.mkdir()

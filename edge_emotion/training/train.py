@@ -182,7 +182,7 @@ def _check_run(plan: Plan) -> None:
     """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
     if not plan.name or plan.name != Path(plan.name).name:
         raise UsageError(f"--name {plan.name!r}: a name without / is needed")
-    if (plan.run / CONFIG_NAME).exists() and not plan.resume:
+    if _has_epochs(plan.run) and not plan.resume:
         raise UsageError(
             f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
         )
@@ -190,6 +190,11 @@ def _check_run(plan: Plan) -> None:
         raise UsageError(f"{plan.out} holds a model: name another --out")
     for folder in (plan.run, plan.out):
         check_folder(folder)
+
+
+def _has_epochs(run: Path) -> bool:
+    """Whether something was trained in a run folder; an attempt that was refused leaves nothing."""
+    return any(run.glob("history.json")) or any(run.glob("fold-*/history.json"))
 
 
 def _claim_run(
@@ -214,7 +219,7 @@ def _claim_run(
     }
     data = json.dumps(settings, indent=1).encode()
     path = plan.run / CONFIG_NAME
-    if path.exists() and path.read_bytes() != data:
+    if _has_epochs(plan.run) and path.exists() and path.read_bytes() != data:
         raise UsageError(
             f"{plan.run} holds a run with other settings or pictures ({CONFIG_NAME}): "
             "name another --run"
