@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor, files
@@ -295,7 +296,7 @@ def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Pa
     leaked = sum(card.data.dropped.values())  # two drawings may be near each other by chance
     assert left + leaked == 180 + 120
     assert leaked % 3 == 0
-    assert leaked < 15
+    assert leaked < 30
     measured = {e.data: e.samples for e in card.evaluations}
     assert list(measured) == ["faces valid", "crops valid", "faces test", "crops test"]
     assert all(samples % 3 == 0 for samples in measured.values())  # nobody is torn apart
@@ -484,16 +485,22 @@ def test_export_adds_to_a_folder_of_the_same_model_without_its_keras_file(
 def test_a_gate_that_is_missed_rejects_the_export(
     trained: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calibrated on pictures 255 times too dark: converts without a word, and is caught."""
-    from edge_emotion.exporters import pictures as module
+    """The last layer's weights are lost on the way: converts without a word, and is caught."""
+    import onnx
 
-    right = module.calibration_from
+    from edge_emotion.exporters import export as module
 
-    def dark(*arguments: object, **named: object) -> object:
-        made = right(*arguments, **named)  # type: ignore[arg-type]
-        return module.CalibrationSet(made.pixels // 255, made.record)
+    right = module.quantize_onnx
 
-    monkeypatch.setattr(module, "calibration_from", dark)
+    def lossy(model: onnx.ModelProto, calibration: NDArray[np.uint8]) -> onnx.ModelProto:
+        # A copy: the float export keeps its weights.
+        model = onnx.ModelProto.FromString(model.SerializeToString())
+        (weights,) = (x for x in model.graph.initializer if list(x.dims)[1:] == [3])
+        lost = np.zeros_like(onnx.numpy_helper.to_array(weights))
+        weights.CopyFrom(onnx.numpy_helper.from_array(lost, weights.name))
+        return right(model, calibration)
+
+    monkeypatch.setattr(module, "quantize_onnx", lossy)
     result = run("export", trained, "--out", tmp_path / "m", "--to", "onnx-int8,onnx-f32",
                  "--calibration", faces, "--samples", "60")  # fmt: skip
     assert result.exit_code == 1
