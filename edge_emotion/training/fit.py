@@ -237,7 +237,7 @@ def fit(
     if not _is_over(history, config):
         source = _with_surroundings(loaded)
         network = build(config, len(labels))
-        if initial is not None:
+        if initial is not None and not history:
             take_weights(network, initial, labels, config.seed)
             if not initial.statistics:
                 some = train[:: math.ceil(len(train) / 512)]

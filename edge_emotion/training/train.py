@@ -194,7 +194,7 @@ def _check_run(plan: Plan) -> None:
 
 def _has_epochs(run: Path) -> bool:
     """Whether something was trained in a run folder; an attempt that was refused leaves nothing."""
-    return any(run.glob("history.json")) or any(run.glob("fold-*/history.json"))
+    return (run / "history.json").exists() or any(run.glob("fold-*/history.json"))
 
 
 def _claim_run(
