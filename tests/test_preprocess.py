@@ -147,6 +147,28 @@ def test_the_caller_s_picture_is_left_as_it_was():
     assert (image.mode, image.tobytes()) == ("RGBA", before)
 
 
+def test_an_array_of_the_model_s_size_gives_pillow_s_grey_in_every_colour():
+    spec = InputSpec(256, 256, 1)
+    green, blue = np.mgrid[:256, :256].astype(np.uint8)
+    for red in range(256):
+        pixels = np.dstack([np.full_like(green, red), green, blue])
+        by_pillow = preprocess(Image.fromarray(pixels), spec)
+        np.testing.assert_array_equal(preprocess(pixels, spec), by_pillow)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_array_of_the_model_s_size_is_copied_from_any_memory_layout(channels):
+    spec = InputSpec(64, 96, channels)
+    by_pillow = preprocess(Image.fromarray(pictures.scene()), spec)
+    backwards = np.ascontiguousarray(pictures.scene()[::-1, ::-1])[::-1, ::-1]
+    for pixels in (pictures.scene(), np.asfortranarray(pictures.scene()), backwards):
+        tensor = preprocess(pixels, spec)
+        np.testing.assert_array_equal(tensor, by_pillow)
+        assert tensor.flags.c_contiguous
+        tensor[:] = 0
+        np.testing.assert_array_equal(pixels, pictures.scene())
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("side", [24, 48, 150])
 def test_a_large_jpeg_decoded_at_a_fraction_is_close_to_all_of_it(progressive, side):
