@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import RECIPES, Confidence, ModelCard
-from edge_emotion.cli.terminal import note, progress
+from edge_emotion.cli.terminal import LeftOut, progress
 from edge_emotion.errors import DataError, ModelError
 from edge_emotion.evaluation import Logits
 
@@ -147,7 +147,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("models", nargs="+", type=Path, help="the folds' model folders")
     parser.add_argument("--data", type=Path, required=True, help="the pictures that they divide")
     chosen = parser.parse_args(arguments)
-    print(folds_table(measure_folds(chosen.models, chosen.data, progress=progress, warn=note)))
+    left_out = LeftOut()
+    print(folds_table(measure_folds(chosen.models, chosen.data, progress=progress, warn=left_out)))
+    left_out.raise_if_any()
 
 
 if __name__ == "__main__":

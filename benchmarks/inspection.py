@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from edge_emotion.errors import EdgeEmotionError, UsageError
+from edge_emotion.errors import EdgeEmotionError, MissingExtraError, UsageError
 
 from .accuracy import Pictures
 from .layer import LayerReport
@@ -35,14 +36,19 @@ def check_layers(subjects: Sequence[Subject], pictures: Pictures | None) -> None
 
     Raises:
         UsageError: no pictures, or no int8 export with its float original.
+        MissingExtraError: onnx is not installed, and one of them is an ONNX file.
     """
     if pictures is None:
         raise UsageError("--layers needs pictures, and this model carries none: pass --data")
-    if not pairs(subjects):
+    found = pairs(subjects)
+    if not found:
         raise UsageError(
             "--layers compares an int8 export with the float one of the same engine: name a model "
             "folder that has both: edge-emotion export --to onnx-f32,onnx-int8"
         )
+    onnx = any(export.path.suffix == ".onnx" for export, _ in found)
+    if onnx and importlib.util.find_spec("onnx") is None:
+        raise MissingExtraError("--layers", "export")
 
 
 def inspect_layers(

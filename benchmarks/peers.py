@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import ModelCard
-from edge_emotion.cli.terminal import note, progress
+from edge_emotion.cli.terminal import LeftOut, note, progress
 from edge_emotion.errors import DataError, EdgeEmotionError, InputError, UsageError
 from edge_emotion.machine import environment_name, read_conditions, read_machine
 from edge_emotion.preprocess import open_picture
@@ -103,6 +103,7 @@ def run_peers(
     rounds: int = 4,
     runs: int = 100,
     warmup: int = 20,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[PeersReport, list[EdgeEmotionError]]:
     """Measure models of ours and the peers side by side.
 
@@ -113,6 +114,7 @@ def run_peers(
         rounds: processes for each model.
         runs: timed in each.
         warmup: runs before them.
+        warn: told of each picture that cannot be read.
 
     Returns:
         The report, and the errors of those that should have run.
@@ -149,7 +151,7 @@ def run_peers(
     with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
         faces = read_faces(
             data, every, np.unique(np.concatenate(hashes)), Path(scratch) / "faces.rgb",
-            progress("reading"), note,
+            progress("reading"), warn,
         )  # fmt: skip
         counts = Counter(faces.labels)
         tasks = [Task(labels, sum(counts[x] for x in labels)) for labels in groups]
@@ -203,13 +205,15 @@ def main(arguments: list[str]) -> None:
     if chosen.data is None:
         return
     target = place_for(chosen.json, file_name(environment_name(read_machine())))
+    left_out = LeftOut()
     report, failures = run_peers(
         chosen.data, chosen.model or ["edge-cnn"], chosen.peers,
-        rounds=chosen.rounds, runs=chosen.runs,
+        rounds=chosen.rounds, runs=chosen.runs, warn=left_out,
     )  # fmt: skip
     write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
     print(peers_table(report))
     raise_failures(failures, len(report.results))
+    left_out.raise_if_any()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +54,10 @@ def plan_photos(folder: Path, labels: Sequence[str], detector: Path | None = Non
     Raises:
         DataError: no class folders, or not one for each label.
         ModelError: the detector's file is damaged, or not YuNet's.
+        MissingExtraError: scikit-learn is not installed.
     """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("--photos", "bench")
     try:
         dataset = read_dataset(folder, labels)
     except UnknownNameError as error:

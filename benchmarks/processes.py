@@ -125,7 +125,7 @@ def talk(command: Sequence[str], request: bytes, name: str, limit: float) -> Ans
         raise CheckError(f"{name}: its answer cannot be read: {error}") from error
     if isinstance(answer, Failure):
         if answer.extra is not None:
-            raise MissingExtraError(f"running {name}", answer.extra)
+            raise MissingExtraError(answer.what, answer.extra)
         if answer.kind == "input":
             raise ModelError(answer.message)
         raise CheckError(answer.message)

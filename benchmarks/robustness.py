@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
-from edge_emotion.cli.terminal import note, progress
+from edge_emotion.cli.terminal import LeftOut, progress
 from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError
 from edge_emotion.files import tool_versions
 from edge_emotion.machine import PACKAGES
@@ -183,13 +183,15 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     name = file_name(find_subjects(chosen.model).card.name)
     target = place_for(chosen.json, name)
+    left_out = LeftOut()
     report, failures = run_robustness(
         chosen.model, chosen.data, include_training=chosen.include_training_pictures,
-        validation=chosen.validation, progress=progress, warn=note,
+        validation=chosen.validation, progress=progress, warn=left_out,
     )  # fmt: skip
     write_report(target, to_json(report))  # first: a full disk behind stdout must not cost it
     print(robustness_table(report))
     raise_failures(failures, len(failures) + len(report.clean))
+    left_out.raise_if_any()
 
 
 if __name__ == "__main__":

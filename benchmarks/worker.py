@@ -134,6 +134,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     message: str
     kind: Literal["input", "check"]
     extra: str | None = None  # set if an optional dependency is missing
+    what: str = ""  # needs the extra
 
 
 Request = TimeRequest | LogitsRequest | CropRequest | LayersRequest
@@ -165,7 +166,7 @@ def main(started: float) -> None:
         else:
             answer = _logits(request)
     except MissingExtraError as error:
-        answer = Failure(str(error), "input", error.extra)
+        answer = Failure(str(error), "input", error.extra, error.what)
     except EdgeEmotionError as error:
         answer = Failure(str(error), "input" if isinstance(error, InputError) else "check")
     with os.fdopen(answer_to, "wb") as stdout:

@@ -80,13 +80,14 @@ def model_folder(model: str | Path) -> Path:
     """Like `find_model`, for what needs the whole folder.
 
     Raises:
-        ModelError: it is a single file.
+        ModelError: there is none.
+        UsageError: it is a single file.
     """
     path = find_model(model)
     if path.is_file():
         if path.name == KERAS_NAME and (path.parent / CARD_NAME).is_file():
             return path.parent
-        raise ModelError(
+        raise UsageError(
             f"{path} is a file: name the model folder that holds {CARD_NAME}, or, for a Keras file "
             "from elsewhere, --labels and --out"
         )

@@ -60,6 +60,16 @@ def check_folder(path: Path) -> None:
     (path / ".writable").unlink()
 
 
+def check_place(path: Path) -> None:
+    """See that a folder can be made there and takes files; nothing is left.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    path = path.absolute()
+    check_folder(next(place for place in (path, *path.parents) if os.path.lexists(place)))
+
+
 def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
     """Every file in a folder and its sub-folders, sorted; links to folders are not followed.
 

@@ -27,7 +27,7 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
 from edge_emotion.evaluation import compare
-from edge_emotion.files import replacing, sha256, tool_versions, write_bytes
+from edge_emotion.files import check_place, replacing, sha256, tool_versions, write_bytes
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
@@ -40,6 +40,7 @@ from .pictures import FROM_CARD, CalibrationSet, CheckSet, gather_pictures
 from .tflite import convert_tflite
 
 DEFAULT_RECIPES = tuple(recipe for recipe in RECIPES if recipe != "tflite-int8-dynamic")
+USUAL_CHECK = 100  # labelled pictures
 CALIBRATED = ("onnx-int8", "tflite-int8")
 
 
@@ -66,6 +67,7 @@ def export_model(
     seed: int = 1,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
     log: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> list[Outcome]:
     """Export a model folder's Keras model and check each file against it.
 
@@ -83,6 +85,7 @@ def export_model(
         seed: of the draw.
         progress: wraps the reading of pictures.
         log: told in a line what happens.
+        warn: told in a line of each picture that cannot be read.
 
     Returns:
         One outcome a recipe, in the order of `recipes`.
@@ -92,6 +95,7 @@ def export_model(
         ChecksumError: `model.keras` is not the one that the card describes.
         ConversionError: a recipe could not be converted; raised after the others are done.
         ModelError, DataError: an input could not be read.
+        OutputError: `out` cannot be written.
     """
     gates = gates or Gates()
     recipes = list(dict.fromkeys(check_recipe(recipe) for recipe in recipes))
@@ -101,11 +105,14 @@ def export_model(
     verify(folder / KERAS_NAME, card.keras_sha256)
     out = out or folder
     _refuse_overwriting(out, card, recipes, overwrite)
+    check_place(out)
     calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
     calibrations, check = gather_pictures(
-        folder, card, calibrated, calibration, data, samples, seed, progress, log
+        folder, card, calibrated, calibration, data, samples, seed, progress, warn
     )
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
+    if check.labels is not None and len(check.pixels) < USUAL_CHECK:
+        log(f"so few show little of what was lost: {USUAL_CHECK} or more are usual")
     with quiet():
         keras_runtime = KerasRuntime(folder / KERAS_NAME)
         check_fits(keras_runtime, card.input, len(card.labels), folder / KERAS_NAME)

@@ -104,7 +104,9 @@ def load_sides(
         train = np.flatnonzero(np.isin(loaded.hashes, trained_on.train))
         unseen = ~np.isin(loaded.hashes, trained_on.all)
         held_out = np.flatnonzero(unseen & (publisher == "test") if dataset.has_split else unseen)
-    part = "test" if dataset.has_split else "pictures not trained on"
+    part = "test" if dataset.has_split else "pictures"
+    if trained_on is not None and not dataset.has_split:
+        part += " not trained on"
     return DataSides(dataset.name, loaded, train, held_out, f"{dataset.name} {part}")
 
 
@@ -166,7 +168,7 @@ def gather_pictures(
     samples: int,
     seed: int,
     progress: Callable[[Iterable[int]], Iterable[int]],
-    log: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> tuple[list[CalibrationSet], CheckSet]:
     """Calibration sets, the one to use first, and the pictures to check on.
 
@@ -178,7 +180,7 @@ def gather_pictures(
         card: its card.
         calibrated: recipes that need calibration pictures.
         calibration: see `edge_emotion.exporters.export.export_model`, as `data`, `samples`,
-            `seed`, `progress` and `log`.
+            `seed`, `progress` and `warn`.
 
     Raises:
         UsageError: pictures are missing, or some both calibrate and check.
@@ -190,10 +192,10 @@ def gather_pictures(
     check = own[1] if own else None
     sides = None
     if str(calibration) != FROM_CARD:
-        sides = load_sides(Path(calibration), card, trained_on, progress, log)
+        sides = load_sides(Path(calibration), card, trained_on, progress, warn)
         sets.insert(0, calibration_from(sides, samples, seed))
     if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
-        sides = load_sides(data, card, trained_on, progress, log)
+        sides = load_sides(data, card, trained_on, progress, warn)
         # What is not known to be training pictures is for the check alone.
         apart = not np.intersect1d(sides.train, sides.held_out).size
         if str(calibration) == FROM_CARD and len(sides.train) >= samples and apart:

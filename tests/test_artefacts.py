@@ -212,9 +212,9 @@ def test_model_folder_of_a_keras_file_is_the_folder_around_it(tmp_path):
     folder = tiny.write_model_folder(tmp_path / "tiny")
     (folder / KERAS_NAME).touch()
     assert model_folder(folder) == model_folder(folder / KERAS_NAME) == folder
-    with pytest.raises(ModelError, match=r"name the model folder that holds card\.json"):
+    with pytest.raises(UsageError, match=r"name the model folder that holds card\.json"):
         model_folder(folder / "model-int8.onnx")
-    with pytest.raises(ModelError, match=r"name the model folder that holds card\.json"):
+    with pytest.raises(UsageError, match=r"name the model folder that holds card\.json"):
         model_folder(Path(__file__))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_emotion.cli.terminal import complain, note, progress
+from edge_emotion.cli.terminal import LeftOut, complain, note, progress
 from edge_emotion.errors import BudgetError, InputError, MissingExtraError, OutputError, UsageError
+from edge_emotion.files import check_place, write_bytes
 
 if TYPE_CHECKING:
     from edge_emotion.benchmarks.schema import BenchReport
@@ -97,7 +98,7 @@ def bench(
     """Measure every artefact of a model beside its float original: speed, memory, accuracy.
 
     Each figure comes from fresh processes in interleaved rounds. Prints tables and what they mean
-    on this machine. --data needs the extra "bench", --html too.
+    on this machine. --data, --photos and --html need the extra "bench", --layers "export".
     """
     if compare:
         others = {
@@ -129,6 +130,7 @@ def bench(
         _check_target(target)
     if html is not None:
         _check_matplotlib()
+    left_out = LeftOut()
     outcome = run_benchmark(
         model[0] if model else "edge-cnn",
         settings,
@@ -138,7 +140,7 @@ def bench(
         detector=detector,
         layers=layers,
         progress=progress,
-        warn=note,
+        warn=left_out,
     )
     report = outcome.report
     _write(report, json, html)
@@ -149,8 +151,7 @@ def bench(
     if outcome.failures:
         first = outcome.failures[0]
         raise first.saying(f"{len(outcome.failures)} failed; the others were measured")
-    if report.photos is not None and report.photos.unreadable:
-        raise typer.Exit(InputError.exit_code)
+    left_out.raise_if_any()
 
 
 def _compare(paths: list[Path]) -> None:
@@ -172,11 +173,9 @@ def _check_target(target: Path | None) -> None:
     """Minutes of measuring must not end at a place that cannot be written."""
     if target is None or str(target) == "-":
         return
-    there = next(parent for parent in [target, *target.absolute().parents] if parent.exists())
-    if there != target and not there.is_dir():
-        raise OutputError(f"cannot write {target}: {there} is no folder; name another place")
-    if not os.access(there, os.W_OK):
-        raise OutputError(f"cannot write {target}: no permission for {there}; name another place")
+    if target.exists() and not target.is_dir() and not target.is_file():
+        raise OutputError(f"cannot write {target}: it is no regular file; name another place")
+    check_place(target if target.is_dir() else target.parent)
 
 
 def _check_matplotlib() -> None:
@@ -187,38 +186,35 @@ def _check_matplotlib() -> None:
 
 
 def _write(report: BenchReport, json: Path | None, html: Path | None) -> None:
-    """Files and tables: neither is lost when the other cannot be written.
+    """Files and tables: none is lost when another cannot be written.
 
     Raises:
-        OutputError: a file cannot be written; the tables were printed.
+        OutputError: a file cannot be written; the others and the tables are out.
     """
-    failed = None
-    try:
-        _write_files(report, json, html)  # first: whoever reads stdout may leave
-    except OutputError as error:
-        failed = error
+    files: list[tuple[Path, Callable[[], bytes]]] = []
+    if json is not None and str(json) != "-":
+        files.append((json / report.file_name if json.is_dir() else json, report.to_json))
+    if html is not None:
+        from edge_emotion.benchmarks.html import html_page
+
+        files.append((html, lambda: html_page(report).encode()))
+    failed: list[OutputError] = []
+    for path, content in files:  # first: whoever reads stdout may leave
+        try:
+            write_bytes(path, content())
+            note(f"wrote {path}")
+        except OutputError as error:
+            failed.append(error)
     if str(json) == "-":
         print(report.to_json().decode(), end="")
     else:
         from edge_emotion.benchmarks.terminal import print_report
 
         print_report(report)
-    if failed is not None:
-        raise failed
-
-
-def _write_files(report: BenchReport, json: Path | None, html: Path | None) -> None:
-    from edge_emotion.files import write_bytes
-
-    if json is not None and str(json) != "-":
-        path = json / report.file_name if json.is_dir() else json
-        write_bytes(path, report.to_json())
-        note(f"wrote {path}")
-    if html is not None:
-        from edge_emotion.benchmarks.html import html_page
-
-        write_bytes(html, html_page(report).encode())
-        note(f"wrote {html}")
+    for other in failed[1:]:
+        complain(str(other))
+    if failed:
+        raise failed[0]
 
 
 def _raise_for_gate(report: BenchReport) -> None:

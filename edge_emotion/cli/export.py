@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_emotion.cli.options import listed
-from edge_emotion.cli.terminal import note, progress
+from edge_emotion.cli.terminal import LeftOut, note, progress
 
 if TYPE_CHECKING:
     from edge_emotion.chips import Advice
@@ -51,7 +51,7 @@ def export(
         Path | None,
         typer.Option(
             help="Labelled pictures to check on; held-out ones are used.  "
-            "[default: those of --calibration, or the model folder's own]"
+            "[default: what of --calibration is held out, or the model folder's own]"
         ),
     ] = None,
     out: Annotated[
@@ -122,6 +122,7 @@ def export(
                 export_model,
                 raise_for_gates,
             )
+        left_out = LeftOut()
         outcomes = export_model(
             folder,
             recipes or (advice.recipes if advice else DEFAULT_RECIPES),
@@ -134,6 +135,7 @@ def export(
             seed=seed,
             progress=progress("reading pictures"),
             log=note,
+            warn=left_out,
         )
     for outcome in outcomes:
         print(outcome.path)
@@ -141,6 +143,7 @@ def export(
         kept = {outcome.recipe: outcome.path.name for outcome in outcomes if not outcome.violations}
         _recommend(advice, target, kept)
     raise_for_gates(outcomes)
+    left_out.raise_if_any()
 
 
 def _advice(target: str | None) -> Advice | None:

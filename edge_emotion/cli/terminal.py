@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Sized
 from typing import TypeVar
 
+from edge_emotion.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -17,6 +19,30 @@ def complain(line: str) -> None:
 def note(line: str) -> None:
     """One line on stderr."""
     print(line, file=sys.stderr)
+
+
+class LeftOut:
+    """Told of each picture that cannot be read: a note, once, and in the end the exit code."""
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        """One line on stderr, unless it was said before."""
+        if line not in self.lines:
+            note(line)
+        self.lines.add(line)
+
+    def raise_if_any(self) -> None:
+        """Say how many there were, once all else is done.
+
+        Raises:
+            InputError: one or more.
+        """
+        if self.lines:
+            count = len(self.lines)
+            pictures = "picture" if count == 1 else "pictures"
+            raise InputError(f"{count} {pictures} could not be read; the others were used")
 
 
 def progress(description: str) -> Callable[[Iterable[T]], Iterable[T]]:

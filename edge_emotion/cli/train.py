@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
-from edge_emotion.cli.terminal import note, progress
+from edge_emotion.cli.terminal import LeftOut, complain, note, progress
 
 
 def train(
@@ -216,7 +216,15 @@ def train(
     )
     if licence:
         plan = replace(plan, licence=licence)
-    card = train_model(data, settings, plan, progress=progress, callbacks=epoch_lines, log=note)
+    left_out = LeftOut()
+    try:
+        card = train_model(
+            data, settings, plan,
+            progress=progress, callbacks=epoch_lines, log=note, warn=left_out,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        complain(f"interrupted: epochs that are finished are in {run}: --resume goes on")
+        raise typer.Exit(130) from None
     for e in card.evaluations:
         low, high = e.accuracy_interval
         line = (
@@ -228,6 +236,7 @@ def train(
     note(f"a sample of its predictions: {plan.run / 'predictions.png'}")
     export = ["edge-emotion", "export", str(plan.out), "--calibration", str(data[0])]
     note(f"next: {shlex.join(export)}")
+    left_out.raise_if_any()
 
 
 def _command(paths: list[Path]) -> str:

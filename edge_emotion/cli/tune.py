@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
-from edge_emotion.cli.terminal import complain, note, progress
+from edge_emotion.cli.terminal import LeftOut, complain, note, progress
 from edge_emotion.cli.train import epoch_lines
 from edge_emotion.errors import MissingExtraError, UsageError
 
@@ -107,16 +107,18 @@ def tune(
     )  # fmt: skip
     body_choice = None if bodies is None else listed(bodies)
     space = make_space(base, named, side_choice, width_choice, body_choice)
+    left_out = LeftOut()
     try:
         found = search(
             data, base, named, space, plan, Beside,
-            progress=progress, callbacks=epoch_lines, report=_report, log=note,
+            progress=progress, callbacks=epoch_lines, report=_report, log=note, warn=left_out,
         )  # fmt: skip
     except KeyboardInterrupt:
         complain(f"interrupted: what is finished is in {out}: --resume goes on")
         raise typer.Exit(130) from None
     _print(found)
     note(f"every trial: {out / 'trials.json'}; a file for train --config each: {out}/front-N.toml")
+    left_out.raise_if_any()
 
 
 def _number(option: str, word: str, kind: type[int] | type[float]) -> Any:

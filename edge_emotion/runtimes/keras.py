@@ -24,13 +24,22 @@ def load_keras_model(path: Path) -> Any:
     """
     import keras
 
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: name the .keras or .h5 file")
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise ModelError(f"{path}: damaged, or not a .keras file: copy it again")
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever the damaged part raised
-        reason = one_line(error)[:300]
-        raise ModelError(f"{path}: Keras cannot load it: {reason}") from error
+        text = one_line(error)
+        if "Lambda" in text:
+            raise ModelError(
+                f"{path}: a Lambda layer is Python code, which is not run: build the network with "
+                "layers of Keras' own"
+            ) from error
+        raise ModelError(
+            f"{path}: damaged, or with layers that are not Keras' own: {text.split('. ')[0][:200]}"
+        ) from error
 
 
 class KerasRuntime:

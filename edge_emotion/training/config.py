@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -72,35 +72,35 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         checks = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 1,
-            "patience": self.patience >= 1,
-            "seed": 0 <= self.seed < 2**32,
-            "size": self.size is None or 8 <= self.size <= 1024,
-            "width": 0.05 <= self.width <= 8,
-            "dropout": self.dropout is None or 0 <= self.dropout < 1,
-            "learning_rate": 0 < self.learning_rate <= 1,
-            "weight_decay": 0 <= self.weight_decay <= 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "teacher_share": 0 <= self.teacher_share <= 1,
-            "balance": 0 <= self.balance <= 1,
-            "valid_fraction": 0 < self.valid_fraction < 0.5,
-            "test_fraction": 0 <= self.test_fraction < 0.5,
-            "coverage": 0 < self.coverage <= 1,
-            "rotation": 0 <= self.rotation <= 180,
-            "zoom": 0 <= self.zoom < 1,
-            "framing": 0 <= self.framing < 1,
-            "stretch": 0 <= self.stretch < 1,
-            "shift": 0 <= self.shift < 1,
-            "shear": 0 <= self.shear <= 1,
-            "brightness": 0 <= self.brightness <= 1,
-            "contrast": 0 <= self.contrast <= 1,
-            "gamma": 0 <= self.gamma <= 4,
-            "blur": 0 <= self.blur <= 1,
-            "sharpen": 0 <= self.sharpen <= 4,
-            "dark": 0 <= self.dark < 1,
-            "noise": 0 <= self.noise <= 1,
-            "erase": 0 <= self.erase <= 1,
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "patience": (self.patience >= 1, "1 or more"),
+            "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
+            "size": (self.size is None or 8 <= self.size <= 1024, "8 to 1024"),
+            "width": (0.05 <= self.width <= 8, "0.05 to 8"),
+            "dropout": (self.dropout is None or 0 <= self.dropout < 1, "0 to below 1"),
+            "learning_rate": (0 < self.learning_rate <= 1, "above 0 to 1"),
+            "weight_decay": (0 <= self.weight_decay <= 1, "0 to 1"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 to below 1"),
+            "teacher_share": (0 <= self.teacher_share <= 1, "0 to 1"),
+            "balance": (0 <= self.balance <= 1, "0 to 1"),
+            "valid_fraction": (0 < self.valid_fraction < 0.5, "above 0 to below 0.5"),
+            "test_fraction": (0 <= self.test_fraction < 0.5, "0 to below 0.5"),
+            "coverage": (0 < self.coverage <= 1, "above 0 to 1"),
+            "rotation": (0 <= self.rotation <= 180, "0 to 180"),
+            "zoom": (0 <= self.zoom < 1, "0 to below 1"),
+            "framing": (0 <= self.framing < 1, "0 to below 1"),
+            "stretch": (0 <= self.stretch < 1, "0 to below 1"),
+            "shift": (0 <= self.shift < 1, "0 to below 1"),
+            "shear": (0 <= self.shear <= 1, "0 to 1"),
+            "brightness": (0 <= self.brightness <= 1, "0 to 1"),
+            "contrast": (0 <= self.contrast <= 1, "0 to 1"),
+            "gamma": (0 <= self.gamma <= 4, "0 to 4"),
+            "blur": (0 <= self.blur <= 1, "0 to 1"),
+            "sharpen": (0 <= self.sharpen <= 4, "0 to 4"),
+            "dark": (0 <= self.dark < 1, "0 to below 1"),
+            "noise": (0 <= self.noise <= 1, "0 to 1"),
+            "erase": (0 <= self.erase <= 1, "0 to 1"),
         }
         if self.body is not None:
             try:
@@ -112,9 +112,9 @@ class TrainConfig:
                 re.compile(self.subject)
             except re.error as error:
                 raise ValueError(f"subject = {self.subject!r} is no regular expression") from error
-        for name, good in checks.items():
+        for name, (good, words) in checks.items():
             if not good:
-                raise ValueError(f"{name} = {getattr(self, name)!r} is out of range")
+                raise ValueError(f"{name} must be {words}, not {getattr(self, name)!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the card."""
@@ -173,8 +173,10 @@ def given_values(file: Path | None, arguments: dict[str, Any]) -> dict[str, Any]
     if file is not None:
         try:
             given = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{file}: not a TOML file: {error}") from error
+        except OSError as error:
+            raise InputError(f"{file}: {error.strerror or error}") from error
     given |= {name: value for name, value in arguments.items() if value is not None}
     known = [f.name for f in dataclasses.fields(TrainConfig)]
     for name in given:
@@ -200,4 +202,9 @@ def make_config(file: Path | None, arguments: dict[str, Any]) -> TrainConfig:
         values = ARCHITECTURE_DEFAULTS.get(str(architecture), {}) | given
         return msgspec.convert(values, TrainConfig)
     except (msgspec.ValidationError, ValueError) as error:
+        for name, hint in get_type_hints(TrainConfig).items():
+            known = [x for one in (hint, *get_args(hint)) if get_origin(one) is Literal
+                     for x in get_args(one)]  # fmt: skip
+            if known and name in values and values[name] not in [*known, None]:
+                raise UnknownNameError(name, str(values[name]), map(str, known)) from error
         raise UsageError(f"hyper-parameters: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -21,8 +22,7 @@ from edge_emotion.errors import (
     MissingExtraError,
     UsageError,
 )
-from edge_emotion.files import replacing, write_bytes
-from edge_emotion.quiet import quiet
+from edge_emotion.files import write_bytes
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.config import TrainConfig
@@ -36,6 +36,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
+#: The weights of the epoch that is kept.
+KEPT_NAME = "kept.npz"
 #: Columns of ``history.json``, one row an epoch.
 History = list[dict[str, float]]
 
@@ -110,10 +112,9 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self.history.append({k: float(v) for k, v in (logs or {}).items()})
         done = len(self.history)
         if kept_epoch(self.history, self.config) == done:
-            with replacing(self.folder / "kept.weights.h5") as path:
-                self.model.get_layer("network").save_weights(path)
-        with replacing(_state_file(self.folder, done)) as path:
-            self.model.save_weights(path)
+            network = self.model.get_layer("network")
+            _write_variables(self.folder / KEPT_NAME, network.weights)
+        _write_variables(_state_file(self.folder, done), _state(self.model))
         write_bytes(self.folder / "history.json", json.dumps(self.history, indent=1).encode())
         # Only now: after a kill in between, the history still ends with the epoch before.
         _state_file(self.folder, done - 1).unlink(missing_ok=True)
@@ -123,7 +124,36 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _state_file(folder: Path, epoch: int) -> Path:
     """Weights and optimizer after an epoch, counted from 1."""
-    return folder / f"epoch-{epoch}.weights.h5"
+    return folder / f"epoch-{epoch}.npz"
+
+
+def _state(model: keras.Model) -> list[Any]:
+    """What a compiled model goes on from; `_Keeper` sets the random state."""
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _write_variables(path: Path, variables: Sequence[Any]) -> None:
+    """Not by h5py: where the disk is full it leaves a file that ends the process in a crash."""
+    buffer = io.BytesIO()
+    np.savez(buffer, *(np.asarray(keras.ops.convert_to_numpy(v)) for v in variables))
+    write_bytes(path, buffer.getvalue())
+
+
+def _read_variables(path: Path, variables: Sequence[Any]) -> None:
+    """Give variables the values that `_write_variables` wrote.
+
+    Raises:
+        InputError: the file is missing, damaged, or of other variables.
+    """
+    try:
+        with np.load(path) as file:
+            values = [file[name] for name in file.files]
+        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise ValueError("other variables")
+    except Exception as error:  # numpy, zip and zlib share no base
+        raise InputError(f"{path}: missing or damaged: name another --run") from error
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def kept_epoch(history: History, config: TrainConfig) -> int:
@@ -252,8 +282,7 @@ def fit(
         model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
-            # The optimizer's state is among the weights.
-            _load_weights(model, _state_file(folder, len(history)))
+            _read_variables(_state_file(folder, len(history)), _state(model))
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
@@ -269,7 +298,7 @@ def fit(
             shuffle=False,
         )
     logits_model = build(config, len(labels))
-    _load_weights(logits_model, folder / "kept.weights.h5")
+    _read_variables(folder / KEPT_NAME, logits_model.weights)
     if config.prior == "uniform":
         _assume_uniform_prior(logits_model, loaded.targets[train].sum(axis=0) * weights)
     return Fitted(logits_model, history, kept_epoch(history, config))
@@ -296,14 +325,6 @@ def _read_history(path: Path) -> History:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged: {error}: name another --run") from error
     return history
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    try:
-        with quiet():
-            model.load_weights(path)
-    except Exception as error:  # Keras and h5py raise whatever the damaged part raised
-        raise InputError(f"{path}: missing or damaged: name another --run") from error
 
 
 def _training_model(

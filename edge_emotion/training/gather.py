@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.errors import UsageError
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.fit import input_spec
@@ -20,53 +22,86 @@ from edge_emotion.training.splits import duplicate_groups
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """Labelled pictures before they are divided."""
+class Labelled:
+    """What will be read."""
 
     dataset: Dataset  # its labels are those that are learnt
     chosen: list[tuple[str, int]]  # labels of the model, and the index of each into the dataset's
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Labelled pictures before they are divided."""
+
+    dataset: Dataset  # as in `Labelled`
+    chosen: list[tuple[str, int]]
     loaded: LoadedPictures
     unreadable: Counter[str]  # reason -> pictures that were left out
     groups: NDArray[np.int64]  # (N,), see `duplicate_groups`
     alike: Counter[str]  # reason -> pictures that share a group
 
 
-def gather(
-    data: Sequence[Path],
-    config: TrainConfig,
-    cache: Path,
-    *,
-    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
-    log: Callable[[str], None],
-) -> Gathered:
-    """Read one data set or more at the input size of `config`, with groups of duplicates.
+def read_labelled(data: Sequence[Path], config: TrainConfig) -> Labelled:
+    """List the pictures of one data set or more; none is read yet.
 
     Args:
         data: see `edge_emotion.training.data.read_dataset`; the labels are those of the first.
-        config: labels, input, subjects.
-        cache: file for the pixels.
-        progress: title -> wrapper of a loop.
-        log: told in a line of each picture that cannot be read.
+        config: labels.
 
     Raises:
-        DataError: the pictures cannot be read.
-        OutputError: no room for the cache.
+        DataError: no data set.
+        UnknownNameError: it does not have a label that is named.
     """
     wanted = None if config.learn_all else config.labels
     dataset = merge_datasets(
         [read_dataset(path, None if number else wanted) for number, path in enumerate(data)]
     )
-    chosen = choose_labels(dataset.labels, config.labels)
+    return Labelled(dataset, choose_labels(dataset.labels, config.labels))
+
+
+def gather(
+    labelled: Labelled,
+    config: TrainConfig,
+    cache: Path,
+    *,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
+    log: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Gathered:
+    """Read pictures at the input size of `config`, with groups of duplicates.
+
+    Args:
+        labelled: from `read_labelled`.
+        config: input, subjects.
+        cache: file for the pixels.
+        progress: title -> wrapper of a loop.
+        log: told in a line of subjects that not every picture has.
+        warn: told in a line of each picture that cannot be read.
+
+    Raises:
+        DataError: the pictures cannot be read.
+        UsageError: no picture has a subject.
+        OutputError: no room for the cache.
+    """
+    dataset = labelled.dataset
     loaded, unreadable = load_pictures(
         dataset,
         input_spec(config),
         near=True,
         cache=cache,
         progress=progress(f"reading {dataset.name}"),
-        warn=log,
+        warn=warn,
     )
     groups, alike = duplicate_groups(loaded, subject=config.subject)
-    return Gathered(dataset, chosen, loaded, unreadable, groups, alike)
+    if config.subject is not None:
+        named = sum(re.search(config.subject, key) is not None for key in loaded.keys)
+        if not named:
+            raise UsageError(
+                f"--subject {config.subject!r} is in no picture's path, such as {loaded.keys[0]}"
+            )
+        if named < len(loaded):
+            log(f"--subject: {named} of {len(loaded)} pictures have it in their path")
+    return Gathered(dataset, labelled.chosen, loaded, unreadable, groups, alike)
 
 
 def fingerprint(loaded: LoadedPictures, parts: Splits) -> str:

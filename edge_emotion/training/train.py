@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import (
+    CALIBRATION_NAME,
     CARD_NAME,
+    KERAS_NAME,
+    TRAINED_ON_NAME,
     DataRecord,
     ModelCard,
 )
@@ -28,7 +31,7 @@ from edge_emotion.training.config import Plan, TrainConfig
 from edge_emotion.training.earlier import Earlier, open_all, pictures_of
 from edge_emotion.training.fit import fit, input_spec
 from edge_emotion.training.folds import cross_validate
-from edge_emotion.training.gather import fingerprint, gather
+from edge_emotion.training.gather import Labelled, fingerprint, gather, read_labelled
 from edge_emotion.training.loading import (
     SPLITS,
     LoadedPictures,
@@ -47,6 +50,8 @@ from edge_emotion.training.outcome import (
 from edge_emotion.training.splits import drop_leaks, split_pictures
 
 CONFIG_NAME = "config.json"
+#: What a model folder may hold before its card is written, README.md by the user's own hand.
+BEFORE_THE_CARD = {KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, "README.md"}
 
 
 def train_model(
@@ -57,6 +62,7 @@ def train_model(
     progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]] = lambda _: lambda x: x,
     callbacks: Callable[[str], list[Any]] = lambda _: [],
     log: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> ModelCard:
     """Train a network and write a model folder: model, card, README, curves, confusion.
 
@@ -68,6 +74,7 @@ def train_model(
         progress: title -> wrapper of a loop.
         callbacks: title -> further Keras callbacks of one fit.
         log: told in a line what happens.
+        warn: told in a line of each picture that cannot be read.
 
     Returns:
         The card that was written.
@@ -87,11 +94,12 @@ def train_model(
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
+    labelled = read_labelled(data, config)
     _check_run(plan)
     cache = plan.run / "pixels.npy"
     with _alone(plan.run):
         try:
-            return _train(data, config, plan, cache, progress, callbacks, log)
+            return _train(labelled, config, plan, cache, progress, callbacks, log, warn)
         finally:
             cache.unlink(missing_ok=True)
 
@@ -117,15 +125,16 @@ def _alone(run: Path) -> Iterator[None]:
 
 
 def _train(
-    data: Sequence[Path],
+    labelled: Labelled,
     config: TrainConfig,
     plan: Plan,
     cache: Path,
     progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
     callbacks: Callable[[str], list[Any]],
     log: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> ModelCard:
-    gathered = gather(data, config, cache, progress=progress, log=log)
+    gathered = gather(labelled, config, cache, progress=progress, log=log, warn=warn)
     dataset, loaded, groups = gathered.dataset, gathered.loaded, gathered.groups
     outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
@@ -186,10 +195,25 @@ def _check_run(plan: Plan) -> None:
         raise UsageError(
             f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
         )
-    if (plan.out / CARD_NAME).exists() and not plan.resume:
-        raise UsageError(f"{plan.out} holds a model: name another --out")
+    if (plan.out / CARD_NAME).exists():
+        if not plan.resume:
+            raise UsageError(f"{plan.out} holds a model: name another --out")
+    elif other := _foreign(plan):
+        raise UsageError(f"{plan.out} holds {other} and is no model folder: name another --out")
     for folder in (plan.run, plan.out):
         check_folder(folder)
+
+
+def _foreign(plan: Plan) -> str | None:
+    """What lies in the model folder that no training put there, if there is anything."""
+    out, run = plan.out.resolve(), plan.run.resolve()
+    if out == run or not out.is_dir():
+        return None
+    for path in sorted(out.iterdir()):
+        own = path.name.startswith(".") or path.name in BEFORE_THE_CARD
+        if not own and path not in (run, *run.parents):
+            return path.name
+    return None
 
 
 def _has_epochs(run: Path) -> bool:

@@ -24,7 +24,7 @@ from edge_emotion.machine import read_machine
 from edge_emotion.training.architectures import EDGE_CNN_BODY, keep_outputs, multiply_adds
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.fit import build, fit, input_spec, predict_logits
-from edge_emotion.training.gather import fingerprint, gather, thin
+from edge_emotion.training.gather import Labelled, fingerprint, gather, read_labelled, thin
 from edge_emotion.training.loading import LoadedPictures, keep_labels, load_pictures
 from edge_emotion.training.space import Space, configure, first_settings
 from edge_emotion.training.splits import split_pictures
@@ -82,6 +82,7 @@ def tune(
     callbacks: Callable[[str], list[Any]] = lambda _: [],
     report: Callable[[Trial], None] = lambda trial: None,
     log: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Found:
     """Search, and write each trial and the front as soon as it is known.
 
@@ -95,7 +96,8 @@ def tune(
         progress: title -> wrapper of a loop.
         callbacks: title -> further Keras callbacks of one training.
         report: is told of each trial.
-        log: told in a line of each picture that cannot be read.
+        log: told in a line what happens.
+        warn: told in a line of each picture that cannot be read.
 
     Raises:
         UsageError: the folder holds another search, or teachers were named.
@@ -111,6 +113,7 @@ def tune(
         )
     if base.learn_all and base.labels is None:
         raise UsageError("--learn-all goes with --labels")
+    labelled = read_labelled(data, base)
     check_place(plan.out, plan.resume)
     check_folder(plan.out)
     first = first_settings(base, space)
@@ -118,7 +121,9 @@ def tune(
     with hold(plan.out):
         shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
         try:
-            search = _Search(data, base, named, space, plan, make_meter, progress, callbacks, log)
+            search = _Search(
+                labelled, base, named, space, plan, make_meter, progress, callbacks, log, warn
+            )
             study = Study(plan.out, space, first, base.seed)
             return _loop(study, search, plan, first, report)
         finally:
@@ -164,7 +169,7 @@ class _Search:
 
     def __init__(
         self,
-        data: Sequence[Path],
+        labelled: Labelled,
         base: TrainConfig,
         named: Collection[str],
         space: Space,
@@ -173,12 +178,15 @@ class _Search:
         progress: Progress,
         callbacks: Callable[[str], list[Any]],
         log: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self.base, self.named, self.plan = base, named, plan
         self._progress, self._callbacks, self._log = progress, callbacks, log
         config = self.config(first_settings(base, space))
         size = input_spec(config).height
-        gathered = gather(data, config, self._cache(size), progress=progress, log=log)
+        gathered = gather(
+            labelled, config, self._cache(size), progress=progress, log=log, warn=warn
+        )
         parts, _, _ = split_pictures(
             gathered.loaded,
             gathered.groups,

@@ -15,6 +15,7 @@ from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.card import ModelCard
 from edge_emotion.cli import app
 from edge_emotion.errors import OutputError
+from edge_emotion.files import write_bytes
 from tests import tiny
 
 FAST = ("--quick", "--rounds", "1", "--runs", "5", "--threads", "1")
@@ -75,13 +76,30 @@ def test_a_full_disk_does_not_cost_the_tables(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise OutputError(f"cannot write {path}: No space left on device")
+        if path.suffix == ".json":
+            raise OutputError(f"cannot write {path}: No space left on device")
+        write_bytes(path, data)
 
-    monkeypatch.setattr("edge_emotion.files.write_bytes", full)
-    result = bench(folder, "--json", tmp_path / "r.json")
+    monkeypatch.setattr("edge_emotion.cli.bench.write_bytes", full)
+    result = bench(folder, "--json", tmp_path / "r.json", "--html", tmp_path / "r.html")
     assert result.exit_code == 5
+    assert (tmp_path / "r.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     assert "Model latency: tensor to logits" in result.stdout
     assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+@pytest.mark.parametrize("where", ["/dev/full", "/proc/no/such", "file/r"])
+def test_a_place_that_takes_no_file_is_said_before_anything_is_measured(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, where: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edge_emotion.benchmarks.run.run_benchmark", pytest.fail)
+    result = bench(folder, option, where)
+    assert result.exit_code == 5
+    assert "name another place" in result.stderr
+    assert [path.name for path in tmp_path.iterdir() if path != folder] == ["file"]
 
 
 def test_json_on_stdout_replaces_the_tables(folder: Path) -> None:

@@ -219,6 +219,17 @@ def test_int8_exports_are_paired_with_the_float_one_of_their_engine() -> None:
         check_layers(subjects, None)
 
 
+def test_what_looks_into_onnx_files_is_missed_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subjects = [Subject(name, Path(f"{name}.onnx"), None) for name in ("onnx-f32", "onnx-int8")]
+    pictures = Pictures(no_pictures(), Path("pixels.npy"), np.arange(3), None)
+    check_layers(subjects, pictures)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"--layers needs an extra: .*\[export\]"):
+        check_layers(subjects, pictures)
+
+
 @pytest.mark.parametrize(("other_us", "runs"), [(1.0, 100), (None, 0)])
 def test_runs_are_counted_where_something_was_profiled(
     other_us: float | None, runs: int, tmp_path: Path

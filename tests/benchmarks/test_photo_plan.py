@@ -111,6 +111,14 @@ def test_what_holds_no_photographs(folder: Path, tmp_path: Path, what: str) -> N
 
 
 @pytest.mark.usefixtures("nothing_is_measured")
+def test_photographs_need_the_extra(
+    scenes: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert_refused(bench(folder, "--photos", scenes), 3, "--photos", "edge-emotion[bench]")
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
 def test_a_detector_without_photographs_is_usage(folder: Path, tiny_yunet: Path) -> None:
     assert_refused(bench(folder, "--detector", tiny_yunet), 2, "--detector is for --photos")
 

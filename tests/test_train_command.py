@@ -1,0 +1,116 @@
+"""The train command on input that is wrong, and on a disk that is full."""
+
+from __future__ import annotations
+
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_emotion import ModelCard
+from edge_emotion.cli import app
+from edge_emotion.files import files_under
+
+from .generated import write_class_folders
+
+pytest.importorskip("tensorflow", reason="needs the extra train")
+
+# TensorFlow uses what NumPy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SMALL = ["--size", "16", "--width", "0.25", "--epochs", "1"]
+
+
+def train(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *(str(a) for a in arguments)])
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in files_under(folder, lambda _: None)}
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    return write_class_folders(tmp_path / "faces", 20)
+
+
+def test_damaged_pictures_are_named_and_make_the_exit_code_4(faces: Path, tmp_path: Path) -> None:
+    for path in sorted((faces / "sad").iterdir())[:2]:
+        path.write_bytes(path.read_bytes()[:60])
+    result = train(faces, "--run", tmp_path / "run", "--subject", r"happy/\d+", *SMALL)
+    assert result.exit_code == 4
+    assert result.stderr.count("left out: ") == 2
+    assert "--subject: 20 of 58 pictures have it in their path" in result.stderr
+    assert "edge-emotion: 2 pictures could not be read; the others were used" in result.stderr
+    assert ModelCard.read(tmp_path / "run" / "model").data.dropped["unreadable"] == 2
+
+
+def test_a_subject_that_no_picture_has_is_refused(faces: Path, tmp_path: Path) -> None:
+    result = train(faces, "--run", tmp_path / "run", "--subject", "person[0-9]+", *SMALL)
+    assert result.exit_code == 2
+    assert re.search(r"'person\[0-9\]\+' is in no picture's path, such as angry/", result.stderr)
+
+
+@pytest.mark.parametrize("what", ["labels", "data"])
+def test_wrong_data_are_said_before_a_run_folder_that_is_taken(
+    faces: Path, tmp_path: Path, what: str
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "history.json").write_text("[]")
+    assert "holds an earlier run" in train(faces, "--run", run).stderr
+    if what == "labels":
+        result = train(faces, "--run", run, "--labels", "angry,joy")
+        assert (result.exit_code, "unknown label 'joy'" in result.stderr) == (2, True)
+    else:
+        result = train(tmp_path / "nowhere", "--run", run)
+        assert (result.exit_code, "no such file" in result.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("own", ["curves.png", "angry/1.png"])
+def test_a_folder_of_other_things_becomes_no_model(faces: Path, tmp_path: Path, own: str) -> None:
+    path = tmp_path / "mine" / own
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    before = everything(tmp_path)
+    result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / "run", *SMALL)
+    assert result.exit_code == 2
+    assert f"holds {own.split('/')[0]} and is no model folder: name another --out" in result.stderr
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("run", ["mine", "mine/run", "mine/runs/1"])
+def test_a_run_folder_may_be_the_model_folder_or_in_it(
+    faces: Path, tmp_path: Path, run: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("by hand")
+    where = ["--out", tmp_path / "mine", "--run", tmp_path / run]
+    (tmp_path / run).mkdir(parents=True, exist_ok=True)
+    result = train(faces, *where, "--initial", "edge-cnn", "--body", "c8 r")  # refused later
+    assert "edge-cnn: its layer" in result.stderr
+
+
+def test_a_full_disk_is_one_line_and_no_crash(faces: Path, tmp_path: Path) -> None:
+    """In a process of its own: HDF5 crashed when the interpreter ended."""
+
+    def shrink() -> None:  # the kept weights fit, with the optimizer they do not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from edge_emotion.cli import main; main()", "train", str(faces),
+         "--run", str(tmp_path / "run"), *SMALL],
+        preexec_fn=shrink, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5, signal.strsignal(-done.returncode) if done.returncode < 0 else done
+    lines = [line for line in done.stderr.splitlines() if line.startswith("edge-emotion: ")]
+    assert len(lines) == 1
+    assert re.search(r"epoch-1\.npz: File too large; free space or name another place", lines[0])
+    assert "Traceback" not in done.stderr
+    files = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert files == {"config.json", "kept.npz"}
