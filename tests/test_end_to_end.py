@@ -120,7 +120,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     """After an epoch, or between its weights and the history."""
     import keras
 
-    from edge_emotion.training import fit as fit_module
+    from edge_emotion.training import checkpoints
     from edge_emotion.training.config import TrainConfig
     from edge_emotion.training.fit import fit, input_spec
 
@@ -143,7 +143,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     callback = keras.callbacks.LambdaCallback(on_epoch_end=None if between else cut)
     with monkeypatch.context() as patch:
         if between:
-            patch.setattr(fit_module, "write_bytes", cut_between)
+            patch.setattr(checkpoints, "write_bytes", cut_between)
         with pytest.raises(PowerCutError):
             fit(config, loaded, train, valid, tmp_path / "cut", LABELS, callbacks=[callback])
     resumed = fit(config, loaded, train, valid, tmp_path / "cut", LABELS, resume=True)

@@ -20,9 +20,10 @@ from edge_emotion.card import InputSpec, ModelCard  # noqa: E402
 from edge_emotion.cli import app  # noqa: E402
 from edge_emotion.errors import ModelError, UsageError  # noqa: E402
 from edge_emotion.training.architectures import Shape, get_architecture  # noqa: E402
+from edge_emotion.training.checkpoints import KEPT_NAME  # noqa: E402
 from edge_emotion.training.config import TrainConfig  # noqa: E402
 from edge_emotion.training.earlier import open_earlier  # noqa: E402
-from edge_emotion.training.fit import KEPT_NAME, build  # noqa: E402
+from edge_emotion.training.fit import build  # noqa: E402
 from edge_emotion.training.recogniser import read_recogniser, take_statistics  # noqa: E402
 from edge_emotion.training.weights import take_weights  # noqa: E402
 from tests.datasets import write_class_folders  # noqa: E402

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,13 +15,23 @@ from edge_emotion.card import OUTPUT_NAME, InputSpec
 from edge_emotion.errors import (
     CheckError,
     DataError,
-    InputError,
     MissingExtraError,
     UsageError,
 )
-from edge_emotion.files import write_bytes
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
+from edge_emotion.training.checkpoints import (
+    HISTORY_NAME,
+    KEPT_NAME,
+    History,
+    Keeper,
+    is_over,
+    kept_epoch,
+    read_history,
+    read_variables,
+    state_file,
+    state_of,
+)
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching
 from edge_emotion.training.loading import LoadedPictures
@@ -35,11 +42,6 @@ try:
     import keras
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
-
-#: The weights of the epoch that is kept.
-KEPT_NAME = "kept.npz"
-#: Columns of ``history.json``, one row an epoch.
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -89,90 +91,6 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 def _with_surroundings(loaded: LoadedPictures) -> NDArray[np.uint8]:
     """What augmented views are cut from; its middle is `loaded.pixels`."""
     return loaded.pixels if loaded.surroundings is None else loaded.surroundings
-
-
-class _Keeper(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes history, best weights and a state to resume from; stops when patience is over.
-
-    All of its decisions follow from the history, so a resumed run decides as an unbroken one.
-    """
-
-    def __init__(self, folder: Path, history: History, config: TrainConfig) -> None:
-        super().__init__()
-        self.folder, self.history, self.config = folder, history, config
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        # Saved weights do not hold the random layers' state. Set by seed and epoch alone, it is
-        # the same in a resumed run as in an unbroken one.
-        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
-        for number, state in enumerate(states):
-            state.assign([self.config.seed * 1000 + number, epoch * 1_000_000])
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.history.append({k: float(v) for k, v in (logs or {}).items()})
-        done = len(self.history)
-        if kept_epoch(self.history, self.config) == done:
-            network = self.model.get_layer("network")
-            _write_variables(self.folder / KEPT_NAME, network.weights)
-        _write_variables(_state_file(self.folder, done), _state(self.model))
-        write_bytes(self.folder / "history.json", json.dumps(self.history, indent=1).encode())
-        # Only now: after a kill in between, the history still ends with the epoch before.
-        _state_file(self.folder, done - 1).unlink(missing_ok=True)
-        if _is_over(self.history, self.config):
-            self.model.stop_training = True
-
-
-def _state_file(folder: Path, epoch: int) -> Path:
-    """Weights and optimizer after an epoch, counted from 1."""
-    return folder / f"epoch-{epoch}.npz"
-
-
-def _state(model: keras.Model) -> list[Any]:
-    """What a compiled model goes on from; `_Keeper` sets the random state."""
-    return [*model.weights, *model.optimizer.variables]
-
-
-def _write_variables(path: Path, variables: Sequence[Any]) -> None:
-    """Not by h5py: where the disk is full it leaves a file that ends the process in a crash."""
-    buffer = io.BytesIO()
-    np.savez(buffer, *(np.asarray(keras.ops.convert_to_numpy(v)) for v in variables))
-    write_bytes(path, buffer.getvalue())
-
-
-def _read_variables(path: Path, variables: Sequence[Any]) -> None:
-    """Give variables the values that `_write_variables` wrote.
-
-    Raises:
-        InputError: the file is missing, damaged, or of other variables.
-    """
-    try:
-        with np.load(path) as file:
-            values = [file[name] for name in file.files]
-        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            raise ValueError("other variables")
-    except Exception as error:  # numpy, zip and zlib share no base
-        raise InputError(f"{path}: missing or damaged: name another --run") from error
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def kept_epoch(history: History, config: TrainConfig) -> int:
-    """Number, counted from 1, of the epoch whose weights are kept.
-
-    The last one, or the first with the lowest validation loss.
-    """
-    if config.keep == "last":
-        return len(history)
-    values = [row["val_loss"] for row in history]
-    return 1 + int(np.argmin(np.nan_to_num(values, nan=np.inf)))
-
-
-def _is_over(history: History, config: TrainConfig) -> bool:
-    """All epochs are done, or patience is."""
-    done = len(history)
-    return done >= config.epochs or (
-        done > 0 and done - kept_epoch(history, config) >= config.patience
-    )
 
 
 def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
@@ -259,12 +177,12 @@ def fit(
 
         tf.config.experimental.enable_op_determinism()
     weights = label_weights(loaded.targets[train], config.balance)
-    history_file = folder / "history.json"
+    history_file = folder / HISTORY_NAME
     history: History = []
     if resume and history_file.exists():
-        history = _read_history(history_file)
+        history = read_history(history_file)
         log(f"{folder}: {len(history)} epochs are done")
-    if not _is_over(history, config):
+    if not is_over(history, config):
         source = _with_surroundings(loaded)
         network = build(config, len(labels))
         if initial is not None and not history:
@@ -282,7 +200,7 @@ def fit(
         model = _training_model(config, network, teaching, source.shape[1:], len(train))
         if history:
             model.optimizer.build(model.trainable_variables)
-            _read_variables(_state_file(folder, len(history)), _state(model))
+            read_variables(state_file(folder, len(history)), state_of(model))
         model.fit(
             _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
@@ -293,12 +211,12 @@ def fit(
             validation_batch_size=256,
             initial_epoch=len(history),
             epochs=config.epochs,
-            callbacks=[_Keeper(folder, history, config), *(callbacks or [])],
+            callbacks=[Keeper(folder, history, config), *(callbacks or [])],
             verbose=0,
             shuffle=False,
         )
     logits_model = build(config, len(labels))
-    _read_variables(folder / KEPT_NAME, logits_model.weights)
+    read_variables(folder / KEPT_NAME, logits_model.weights)
     if config.prior == "uniform":
         _assume_uniform_prior(logits_model, loaded.targets[train].sum(axis=0) * weights)
     return Fitted(logits_model, history, kept_epoch(history, config))
@@ -313,18 +231,6 @@ def _assume_uniform_prior(logits_model: keras.Model, prior: NDArray[np.float32])
     kernel, bias = head.get_weights()
     shares = np.log(prior)
     head.set_weights([kernel, bias - (shares - shares.mean())])
-
-
-def _read_history(path: Path) -> History:
-    try:
-        history = msgspec.json.decode(path.read_bytes(), type=History)
-        if not history or not all(
-            {"loss", "val_loss", "accuracy"} <= row.keys() for row in history
-        ):
-            raise ValueError("no epochs in it")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged: {error}: name another --run") from error
-    return history
 
 
 def _training_model(

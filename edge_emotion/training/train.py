@@ -27,6 +27,7 @@ from edge_emotion.errors import UsageError
 from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
+from edge_emotion.training.checkpoints import HISTORY_NAME
 from edge_emotion.training.config import Plan, TrainConfig
 from edge_emotion.training.earlier import Earlier, open_all, pictures_of
 from edge_emotion.training.fit import fit, input_spec
@@ -218,7 +219,7 @@ def _foreign(plan: Plan) -> str | None:
 
 def _has_epochs(run: Path) -> bool:
     """Whether something was trained in a run folder; an attempt that was refused leaves nothing."""
-    return (run / "history.json").exists() or any(run.glob("fold-*/history.json"))
+    return (run / HISTORY_NAME).exists() or any(run.glob(f"fold-*/{HISTORY_NAME}"))
 
 
 def _claim_run(
