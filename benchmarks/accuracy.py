@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import Agreement, Evaluation, ModelCard, Protocol
-from edge_emotion.errors import DataError, EdgeEmotionError, MissingExtraError, UsageError
+from edge_emotion.errors import DataError, EdgeEmotionError, UsageError, require
 from edge_emotion.evaluation import Logits, compare, evaluate, reliability, softmax
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import load_pictures
@@ -78,8 +77,7 @@ def labelled_pictures(
         UnknownNameError: the data do not have a label of the model.
         MissingExtraError: scikit-learn is not installed; said before anything is measured.
     """
-    if importlib.util.find_spec("sklearn") is None:
-        raise MissingExtraError("measuring accuracy", "bench")
+    require("sklearn", "measuring accuracy", "bench")
     dataset = read_dataset(path, card.labels)
     left_out = Counter(dataset.dropped)
     name = dataset.name

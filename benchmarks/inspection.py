@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from edge_emotion.errors import EdgeEmotionError, MissingExtraError, UsageError
+from edge_emotion.errors import EdgeEmotionError, UsageError, require
 
 from .accuracy import Pictures
 from .layer import LayerReport
@@ -46,9 +45,8 @@ def check_layers(subjects: Sequence[Subject], pictures: Pictures | None) -> None
             "--layers compares an int8 export with the float one of the same engine: name a model "
             "folder that has both: edge-emotion export --to onnx-f32,onnx-int8"
         )
-    onnx = any(export.path.suffix == ".onnx" for export, _ in found)
-    if onnx and importlib.util.find_spec("onnx") is None:
-        raise MissingExtraError("--layers", "export")
+    if any(export.path.suffix == ".onnx" for export, _ in found):
+        require("onnx", "--layers", "export")
 
 
 def inspect_layers(

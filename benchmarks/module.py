@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from edge_emotion.cli.terminal import complain, note
 from edge_emotion.errors import EdgeEmotionError, OutputError
-from edge_emotion.files import check_folder, write_bytes
+from edge_emotion.files import check_target, write_bytes
 
 INTERRUPTED = 130
 
@@ -43,7 +43,7 @@ def place_for(target: Path | None, name: str) -> Path | None:
     if target is None:
         return None
     path = target / name if target.is_dir() else target
-    check_folder(path.parent)
+    check_target(path)
     return path
 
 

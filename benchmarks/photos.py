@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import DataError, InputError, MissingExtraError, UnknownNameError
+from edge_emotion.errors import DataError, InputError, MissingExtraError, UnknownNameError, require
 from edge_emotion.evaluation import wilson
 from edge_emotion.faces import Finder, detector_path, open_finder
 from edge_emotion.photographs import PhotoPrediction, largest
@@ -56,8 +55,7 @@ def plan_photos(folder: Path, labels: Sequence[str], detector: Path | None = Non
         ModelError: the detector's file is damaged, or not YuNet's.
         MissingExtraError: scikit-learn is not installed.
     """
-    if importlib.util.find_spec("sklearn") is None:
-        raise MissingExtraError("--photos", "bench")
+    require("sklearn", "--photos", "bench")
     try:
         dataset = read_dataset(folder, labels)
     except UnknownNameError as error:

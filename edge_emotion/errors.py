@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
@@ -90,6 +91,16 @@ class MissingExtraError(EdgeEmotionError):
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         return type(self), (self.what, self.extra)
+
+
+def require(module: str, what: str, extra: str) -> None:
+    """See that an optional dependency is installed, without importing it.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(what, extra)
 
 
 class InputError(EdgeEmotionError):

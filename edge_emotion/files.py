@@ -60,7 +60,18 @@ def check_folder(path: Path) -> None:
     (path / ".writable").unlink()
 
 
-def check_place(path: Path) -> None:
+def check_target(path: Path) -> None:
+    """See that a file, or one in the folder that is there, can be written; nothing is left.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it is no regular file; name another place")
+    check_reachable(path if path.is_dir() else path.parent)
+
+
+def check_reachable(path: Path) -> None:
     """See that a folder can be made there and takes files; nothing is left.
 
     Raises:

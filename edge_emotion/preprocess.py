@@ -35,6 +35,9 @@ PICTURE_SUFFIXES = frozenset(
     ".tiff .webp".split()
 )
 
+#: ITU-R BT.601 in pillow's 65536ths, so that no sum has more bits than a float32.
+LUMA = np.array([19595, 38470, 7471], np.float32) / 65536
+
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -181,15 +184,9 @@ def preprocess(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
 
 
 def _luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) to grey (H, W), exactly as pillow's convert("L") rounds ITU-R BT.601.
-
-    Pillow weighs in 65536ths, so that no sum has more bits than a float32.
-    """
-    weights = np.array([19595, 38470, 7471], np.float32) / 65536
-    grey: NDArray[np.uint8] = (pixels.astype(np.float32) @ weights + np.float32(0.5)).astype(
-        np.uint8
-    )
-    return grey
+    """RGB (H, W, 3) to grey (H, W), exactly as pillow's convert("L") rounds."""
+    grey = pixels.astype(np.float32) @ LUMA + np.float32(0.5)
+    return grey.astype(np.uint8)
 
 
 def _check_size(image: Image.Image, name: str) -> None:

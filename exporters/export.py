@@ -27,7 +27,7 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
 from edge_emotion.evaluation import compare
-from edge_emotion.files import check_place, replacing, sha256, tool_versions, write_bytes
+from edge_emotion.files import check_reachable, replacing, sha256, tool_versions, write_bytes
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
@@ -105,7 +105,7 @@ def export_model(
     verify(folder / KERAS_NAME, card.keras_sha256)
     out = out or folder
     _refuse_overwriting(out, card, recipes, overwrite)
-    check_place(out)
+    check_reachable(out)
     calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
     calibrations, check = gather_pictures(
         folder, card, calibrated, calibration, data, samples, seed, progress, warn

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_emotion.cli.terminal import LeftOut, complain, note, progress
-from edge_emotion.errors import BudgetError, InputError, MissingExtraError, OutputError, UsageError
-from edge_emotion.files import check_place, write_bytes
+from edge_emotion.errors import BudgetError, InputError, OutputError, UsageError, require
+from edge_emotion.files import check_target, write_bytes
 
 if TYPE_CHECKING:
     from edge_emotion.benchmarks.schema import BenchReport
@@ -126,10 +126,11 @@ def bench(
         raise UsageError("--detector is for --photos")
     if str(html) == "-":
         raise UsageError("--html needs a file; - is for --json")
-    for target in (json, html):
-        _check_target(target)
+    for target in (json, html):  # minutes of measuring must not end at a place that takes no file
+        if target is not None and str(target) != "-":
+            check_target(target)
     if html is not None:
-        _check_matplotlib()
+        require("matplotlib", "--html", "bench")
     left_out = LeftOut()
     outcome = run_benchmark(
         model[0] if model else "edge-cnn",
@@ -167,22 +168,6 @@ def _compare(paths: list[Path]) -> None:
         complain(str(error))
     if errors:
         raise typer.Exit(InputError.exit_code)
-
-
-def _check_target(target: Path | None) -> None:
-    """Minutes of measuring must not end at a place that cannot be written."""
-    if target is None or str(target) == "-":
-        return
-    if target.exists() and not target.is_dir() and not target.is_file():
-        raise OutputError(f"cannot write {target}: it is no regular file; name another place")
-    check_place(target if target.is_dir() else target.parent)
-
-
-def _check_matplotlib() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("--html", "bench")
 
 
 def _write(report: BenchReport, json: Path | None, html: Path | None) -> None:

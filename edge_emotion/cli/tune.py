@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
 from edge_emotion.cli.terminal import LeftOut, complain, note, progress
 from edge_emotion.cli.train import epoch_lines
-from edge_emotion.errors import MissingExtraError, UsageError
+from edge_emotion.errors import UsageError, require
 
 if TYPE_CHECKING:
     from edge_emotion.training.trials import Trial
@@ -80,8 +79,7 @@ def tune(
     in --out, and every trial is in trials.json there. Chosen on validation pictures; test pictures
     are left alone. Needs the extra "tune".
     """
-    if importlib.util.find_spec("optuna") is None:
-        raise MissingExtraError("searching hyper-parameters", "tune")
+    require("optuna", "searching hyper-parameters", "tune")
 
     from edge_emotion.quiet import quiet
     from edge_emotion.training.config import given_values, make_config

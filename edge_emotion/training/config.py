@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +15,52 @@ import msgspec
 from edge_emotion.card import Resize
 from edge_emotion.errors import InputError, UnknownNameError, UsageError
 from edge_emotion.training.body import parse_body
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two, with or without them."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False  # without `low`
+    below: bool = False  # without `high`
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        low = f"above {self.low}" if self.above else f"{self.low}"
+        if self.high == math.inf:
+            return f"{low} or more"
+        return f"{low} to {'below ' if self.below else ''}{self.high}"
+
+
+SHARE = Range(0, 1)
+BELOW_1 = Range(0, 1, below=True)
+#: What the numbers of `TrainConfig` may be.
+RANGES = {
+    **dict.fromkeys(("epochs", "batch_size", "patience"), Range(1)),
+    "seed": Range(0, 2**32 - 1),
+    "size": Range(8, 1024),
+    "width": Range(0.05, 8),
+    "learning_rate": Range(0, 1, above=True),
+    "coverage": Range(0, 1, above=True),
+    "valid_fraction": Range(0, 0.5, above=True, below=True),
+    "test_fraction": Range(0, 0.5, below=True),
+    "rotation": Range(0, 180),
+    "gamma": Range(0, 4),
+    "sharpen": Range(0, 4),
+    **dict.fromkeys(
+        ("dropout", "label_smoothing", "zoom", "framing", "stretch", "shift", "dark"), BELOW_1
+    ),
+    **dict.fromkeys(
+        ("weight_decay", "teacher_share", "balance", "shear", "brightness", "contrast", "blur",
+         "noise", "erase"), SHARE
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,37 +118,6 @@ class TrainConfig:
     erase: float = 0.2  # twice the share of the pictures of which a rectangle is blotted out
 
     def __post_init__(self) -> None:
-        checks = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "batch_size": (self.batch_size >= 1, "1 or more"),
-            "patience": (self.patience >= 1, "1 or more"),
-            "seed": (0 <= self.seed < 2**32, "0 to 4294967295"),
-            "size": (self.size is None or 8 <= self.size <= 1024, "8 to 1024"),
-            "width": (0.05 <= self.width <= 8, "0.05 to 8"),
-            "dropout": (self.dropout is None or 0 <= self.dropout < 1, "0 to below 1"),
-            "learning_rate": (0 < self.learning_rate <= 1, "above 0 to 1"),
-            "weight_decay": (0 <= self.weight_decay <= 1, "0 to 1"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "0 to below 1"),
-            "teacher_share": (0 <= self.teacher_share <= 1, "0 to 1"),
-            "balance": (0 <= self.balance <= 1, "0 to 1"),
-            "valid_fraction": (0 < self.valid_fraction < 0.5, "above 0 to below 0.5"),
-            "test_fraction": (0 <= self.test_fraction < 0.5, "0 to below 0.5"),
-            "coverage": (0 < self.coverage <= 1, "above 0 to 1"),
-            "rotation": (0 <= self.rotation <= 180, "0 to 180"),
-            "zoom": (0 <= self.zoom < 1, "0 to below 1"),
-            "framing": (0 <= self.framing < 1, "0 to below 1"),
-            "stretch": (0 <= self.stretch < 1, "0 to below 1"),
-            "shift": (0 <= self.shift < 1, "0 to below 1"),
-            "shear": (0 <= self.shear <= 1, "0 to 1"),
-            "brightness": (0 <= self.brightness <= 1, "0 to 1"),
-            "contrast": (0 <= self.contrast <= 1, "0 to 1"),
-            "gamma": (0 <= self.gamma <= 4, "0 to 4"),
-            "blur": (0 <= self.blur <= 1, "0 to 1"),
-            "sharpen": (0 <= self.sharpen <= 4, "0 to 4"),
-            "dark": (0 <= self.dark < 1, "0 to below 1"),
-            "noise": (0 <= self.noise <= 1, "0 to 1"),
-            "erase": (0 <= self.erase <= 1, "0 to 1"),
-        }
         if self.body is not None:
             try:
                 parse_body(self.body)
@@ -112,9 +128,10 @@ class TrainConfig:
                 re.compile(self.subject)
             except re.error as error:
                 raise ValueError(f"subject = {self.subject!r} is no regular expression") from error
-        for name, (good, words) in checks.items():
-            if not good:
-                raise ValueError(f"{name} must be {words}, not {getattr(self, name)!r}")
+        for name, span in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and value not in span:
+                raise ValueError(f"{name} must be {span}, not {value!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the card."""
