@@ -177,7 +177,7 @@ def preprocess(picture: Picture, spec: InputSpec) -> NDArray[np.uint8]:
         isinstance(picture, np.ndarray)
         and picture.dtype == np.uint8
         and picture.shape == (spec.height, spec.width, 3)
-    ):  # a face of the model's size: the same pixels in a third of pillow's time
+    ):  # a face of the model's size: the same pixels, without pillow's copies
         same = _luma(picture) if spec.channels == 1 else np.array(picture, order="C")
         return same.reshape(spec.shape)
     return to_tensor(open_picture(picture, (spec.width, spec.height)), spec)

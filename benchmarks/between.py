@@ -1,0 +1,165 @@
+"""Two models on the pictures that validated both: ``python -m edge_emotion.benchmarks.between``.
+
+A choice between models rests on the pictures that one alone has right, not on two accuracies
+whose intervals overlap: McNemar, "Note on the sampling error of the difference between correlated
+proportions or percentages", Psychometrika 1947.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.cli.terminal import LeftOut, progress
+from edge_emotion.errors import ModelError, UsageError
+from edge_emotion.evaluation import mcnemar
+
+from .accuracy import labelled_pictures, run_subjects
+from .module import run_module
+from .schema import REFERENCES
+from .subjects import Subjects, find_subjects
+
+Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
+
+
+@dataclass(frozen=True)
+class Between:
+    """Which of the same pictures each of two models has right."""
+
+    data: str
+    labels: NDArray[np.int64]  # (N,)
+    right: tuple[NDArray[np.bool_], NDArray[np.bool_]]  # (N,) each
+
+    @property
+    def alone(self) -> tuple[int, int]:
+        """How many pictures the first alone has right, and the second alone."""
+        one, other = self.right
+        return int((one & ~other).sum()), int((other & ~one).sum())
+
+    def balanced(self, model: int) -> float:
+        """Mean of a model's recalls of the labels that are there."""
+        own = self.right[model]
+        return float(np.mean([own[self.labels == label].mean() for label in set(self.labels)]))
+
+
+def measure_between(
+    models: Sequence[str | Path],
+    data: Path,
+    *,
+    progress: Wrap = lambda description: lambda items: items,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Between:
+    """Answers of two models' float networks to the validation pictures that they share.
+
+    Args:
+        models: two, with the same labels in the same order.
+        data: labelled pictures, see `read_dataset`.
+        progress: makes a wrapper for a loop, from what the loop does.
+        warn: told of each picture that cannot be read.
+
+    Raises:
+        UsageError: their labels differ, or no picture validated both.
+        ModelError, DataError: a model or the pictures cannot be read.
+        EdgeEmotionError: a model cannot be run.
+    """
+    subjects = [find_subjects(model) for model in models]
+    if subjects[0].card.labels != subjects[1].card.labels:
+        raise UsageError("the models have other labels, or the same in another order")
+    first, second = (_right(own, data, progress, warn) for own in subjects)
+    rows = np.intersect1d(first.rows, second.rows)
+    if not len(rows):
+        raise UsageError(f"{data}: no picture validated both models")
+    chosen = [np.isin(own.rows, rows) for own in (first, second)]
+    return Between(
+        first.name, first.labels[chosen[0]], (first.right[chosen[0]], second.right[chosen[1]])
+    )
+
+
+@dataclass(frozen=True)
+class _Right:
+    name: str
+    rows: NDArray[np.int64]  # which pictures of the data, ascending
+    labels: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+
+def _right(subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str], None]) -> _Right:
+    name = subjects.card.name
+    files = {file.recipe: file for file in subjects.files if not file.missing}
+    reference = next((recipe for recipe in REFERENCES if recipe in files), None)
+    if reference is None:
+        raise ModelError(
+            f"{name}: no float model: name a folder with model.keras or a float export"
+        )
+    with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
+        pictures = labelled_pictures(
+            data, subjects.card, subjects.folder, Path(scratch), validation=True,
+            progress=progress(f"reading for {name}"), warn=warn,
+        )  # fmt: skip
+        logits, errors = run_subjects([files[reference]], pictures)
+    if errors:
+        raise errors[reference]
+    assert pictures.labels is not None  # labelled pictures have them
+    right = logits[reference].argmax(axis=1) == pictures.labels
+    return _Right(pictures.data.name, pictures.rows, pictures.labels, right)
+
+
+def between_table(found: Sequence[Between]) -> str:
+    """One row a data set, and one of all together."""
+    lines = [
+        "| data | pictures | wrong | balanced | right alone | standard error | p (McNemar) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    total = np.zeros(5, np.int64)
+    for one in found:
+        wrong = [int((~right).sum()) for right in one.right]
+        total += [len(one.labels), *wrong, *one.alone]
+        balanced = f"{one.balanced(0):.1%}, {one.balanced(1):.1%}"
+        lines.append(_row(one.data, len(one.labels), wrong, balanced, one.alone))
+    if len(found) > 1:
+        pictures, a, b, p, q = (int(n) for n in total)
+        means = [np.mean([one.balanced(model) for one in found]) for model in (0, 1)]
+        lines.append(_row("together", pictures, (a, b), "{:.1%}, {:.1%}".format(*means), (p, q)))
+    return "\n".join(lines)
+
+
+def _row(
+    name: str, pictures: int, wrong: Sequence[int], balanced: str, alone: tuple[int, int]
+) -> str:
+    return (
+        f"| {name} | {pictures} | {wrong[0]}, {wrong[1]} | {balanced} | {alone[0]}, {alone[1]} "
+        f"| {math.sqrt(sum(alone)):.1f} | {mcnemar(*alone):.3f} |"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edge_emotion.benchmarks.between",
+        description="Two models on the pictures that validated both: wrong answers, and which of "
+        "the pictures one alone has right.",
+    )
+    parser.add_argument("models", nargs=2, metavar="MODEL", help="shipped name or model folder")
+    parser.add_argument(
+        "--data", type=Path, action="append", required=True,
+        help="labelled pictures; may be repeated",
+    )  # fmt: skip
+    chosen = parser.parse_args(arguments)
+    left_out = LeftOut()
+    found = [
+        measure_between(chosen.models, data, progress=progress, warn=left_out)
+        for data in chosen.data
+    ]
+    print(between_table(found))
+    left_out.raise_if_any()
+
+
+if __name__ == "__main__":
+    run_module(main)
