@@ -125,7 +125,7 @@ def between_table(found: Sequence[Between]) -> str:
         lines.append(_row(one.data, len(one.labels), wrong, balanced, one.alone))
     if len(found) > 1:
         pictures, a, b, p, q = (int(n) for n in total)
-        means = [np.mean([one.balanced(model) for one in found]) for model in (0, 1)]
+        means = [sum(one.balanced(model) for one in found) / len(found) for model in (0, 1)]
         lines.append(_row("together", pictures, (a, b), "{:.1%}, {:.1%}".format(*means), (p, q)))
     return "\n".join(lines)
 
