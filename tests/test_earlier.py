@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 LABELS = ["neutral", "happiness", "angry"]
 NONE = np.zeros(0, np.uint64)
 ONES = np.ones(3, np.float32)
+ALL = np.ones((1, 1), np.float32)  # the teacher is asked
 
 
 def brightness_net(kernel: list[float]) -> Any:
@@ -62,18 +63,20 @@ def test_the_loss_of_teaching_is_the_weighted_cross_entropy_with_the_mean_answer
     layer = Teaching([one, two], LABELS, ONES, weights, share=0.25, mirror=False)
     view = np.stack([np.full((16, 16, 1), 255.0), np.zeros((16, 16, 1))]).astype(np.float32)
     logits = np.array([[0.3, -0.2, 1.0], [2.0, 0.0, -1.0]], np.float32)
-    out = layer(logits, view)
-    np.testing.assert_array_equal(np.asarray(out), logits)
-
-    answers = [
-        (softmax([4 / 2, 2 / 2, 0 / 2]) + softmax([1, 0, 0])) / 2,  # bright
-        np.full(3, 1 / 3),  # black: every logit is 0
-    ]
-    expected = 0.0
-    for answer, own in zip(answers, logits, strict=True):
-        log_own = own - np.log(np.exp(own).sum())
-        expected += (answer @ weights) * -(answer @ log_own) / 2
-    assert float(layer.losses[0]) == pytest.approx(0.25 * expected, rel=1e-5)
+    first, second = softmax([4 / 2, 2 / 2, 0 / 2]), softmax([1, 0, 0])  # of the bright picture
+    for asked, bright in (
+        ([1, 1], (first + second) / 2),
+        ([1, 0], first),
+        ([0, 1], second),
+    ):
+        out = layer(logits, view, np.array([asked, [1, 1]], np.float32))
+        np.testing.assert_array_equal(np.asarray(out), logits)
+        expected = 0.0
+        # The other is black: every logit is 0.
+        for answer, own in zip([bright, np.full(3, 1 / 3)], logits, strict=True):
+            log_own = own - np.log(np.exp(own).sum())
+            expected += (answer @ weights) * -(answer @ log_own) / 2
+        assert float(layer.losses[0]) == pytest.approx(0.25 * expected, rel=1e-5)
 
 
 def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> None:
@@ -82,7 +85,7 @@ def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> No
     model = EarlierModel("teacher", "0" * 64, network, LABELS, 1.0, NONE)
     layer = Teaching([model], LABELS, ONES, ONES, share=1.0, mirror=True)
     own = np.array([[0.3, -0.2, 1.0]], np.float32)
-    layer(own, np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]], np.float32))
+    layer(own, np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]], np.float32), ALL)
     answer = (softmax([1, 2, 3]) + softmax([2, 1, 4])) / 2
     expected = -(answer @ (own[0] - np.log(np.exp(own[0]).sum())))
     assert float(layer.losses[0]) == pytest.approx(expected, rel=1e-5)
@@ -100,13 +103,13 @@ def test_a_teacher_without_a_prior_is_given_that_of_the_training_pictures() -> N
     ):
         model = replace(data, prior=prior)
         layer = Teaching([model], LABELS, frequencies, ONES, share=1.0, mirror=False)
-        layer(own, view)
+        layer(own, view, ALL)
         assert float(layer.losses[0]) == pytest.approx(-(answer @ log_own), rel=1e-5)
 
 
 def test_a_teacher_is_neither_trained_nor_saved() -> None:
     layer = Teaching([teacher([1.0, 0.0, 0.0], LABELS)], LABELS, ONES, ONES, 0.5, mirror=False)
-    layer(np.zeros((1, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32))
+    layer(np.zeros((1, 3), np.float32), np.zeros((1, 16, 16, 1), np.float32), ALL)
     assert layer.weights == []
 
 
@@ -149,6 +152,39 @@ def test_what_only_the_teacher_knows_is_learnt(tmp_path: Path) -> None:
 
     assert agreement([knows], "taught") > 0.8
     assert agreement([], "alone") < 0.8
+
+
+def test_a_picture_is_taught_by_the_teachers_that_are_asked(tmp_path: Path) -> None:
+    """Two teachers of opposite minds, each asked about the pictures of one brightness."""
+    loaded, everything = pictures(16), np.arange(16)
+    pixels = np.zeros_like(loaded.pixels)
+    pixels[::2] = 255
+    loaded = replace(loaded, pixels=pixels)
+    happy, angry = teacher([0.0, 0.0, 0.0], LABELS), teacher([0.0, 0.0, 0.0], LABELS)
+    for one, bias in ((happy, [0.0, 3.0, 0.0]), (angry, [0.0, 0.0, 3.0])):
+        head = one.network.layers[-1]
+        head.set_weights([head.get_weights()[0], np.array(bias, np.float32)])
+    asked = np.stack([pixels[:, 0, 0, 0] > 0, pixels[:, 0, 0, 0] == 0], axis=1)
+    config = replace(CONFIG, epochs=30, teacher_share=1.0)
+    fitted = fit(
+        config, loaded, everything, everything, tmp_path, LABELS,
+        teachers=[happy, angry], asked=asked,
+    )  # fmt: skip
+    own = np.asarray(fitted.logits_model(pixels.astype(np.float32), training=False))
+    assert own.argmax(axis=1).tolist() == [1, 2] * 8
+
+
+def test_cross_fitted_teachers_teach_what_they_were_not_trained_on() -> None:
+    one = replace(teacher([1.0], ["happy"]), seen=np.array([1, 2, 9], np.uint64))
+    two = replace(one, name="two", seen=np.array([2, 3, 9], np.uint64))
+    assert Earlier(None, [one, two]).asked(np.array([1, 2, 3, 4], np.uint64)).tolist() == [
+        [False, True],
+        [True, True],  # both know it: it is taught all the same
+        [True, False],
+        [True, True],
+    ]
+    with pytest.raises(UsageError, match="two does not record its training pictures"):
+        Earlier(None, [one, replace(two, seen=None)]).asked(np.array([1], np.uint64))
 
 
 def test_validation_loss_counts_the_teacher_as_training_does(tmp_path: Path) -> None:
@@ -375,6 +411,12 @@ def test_a_division_that_is_taken_over_excludes_other_protocols(
     plan = Plan(tmp_path / "m", tmp_path / "r", "m", "", split_as="edge-cnn", **other)
     with pytest.raises(UsageError, match="--split-as goes without --folds"):
         train_model([tmp_path], CONFIG, plan)
+
+
+def test_one_teacher_cannot_be_cross_fitted(tmp_path: Path) -> None:
+    config = replace(CONFIG, cross_fit=True, teachers=["edge-cnn"])
+    with pytest.raises(UsageError, match="--cross-fit wants two teachers or more"):
+        train_model([tmp_path], config, Plan(tmp_path / "m", tmp_path / "r", "m", ""))
 
 
 def test_the_card_names_earlier_models_by_checksum_not_by_path() -> None:

@@ -127,6 +127,14 @@ def train(
     teacher_share: Annotated[
         float | None, typer.Option(help="Of the teachers in the loss, 0 to 1.")
     ] = None,
+    cross_fit: Annotated[
+        bool | None,
+        typer.Option(
+            "--cross-fit",
+            help="A picture is taught by the teachers that were not trained on it, if there is "
+            "one: --teacher twice or more, each trained on a part of the pictures.",
+        ),
+    ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
     ] = None,

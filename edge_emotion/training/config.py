@@ -91,6 +91,7 @@ class TrainConfig:
     initial: str | None = None  # model folder with whose weights training begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
     teacher_share: float = 0.5  # of the teachers in the loss, 0..1
+    cross_fit: bool = False  # a picture is taught by teachers that were not trained on it
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 

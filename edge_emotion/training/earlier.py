@@ -6,6 +6,11 @@ in a Neural Network", arXiv 1503.02531. They answer for the very view that the n
 in Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022, but
 before it is blurred, darkened or covered for the network alone, as in Xie et al., "Self-training
 with Noisy Student", CVPR 2020.
+
+A teacher has learnt its own training pictures by heart, and a network that is taught with them
+learns what it knows by heart. Dao et al., "Knowledge Distillation as Semiparametric Inference",
+ICLR 2021 (arXiv 2104.09732), part the pictures: each is taught by a teacher that was trained on the
+others (cross-fitting).
 """
 
 from __future__ import annotations
@@ -142,6 +147,32 @@ class Earlier:
         known = [model.seen for model in models if model.seen is not None]
         return np.concatenate([train, np.setdiff1d(np.concatenate([train, *known]), train)])
 
+    def asked(self, pictures: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which teachers teach a picture when they are cross-fitted.
+
+        Those that were not trained on it; all of them where each one was.
+
+        Args:
+            pictures: `pixel_hash`, (N,).
+
+        Returns:
+            (N, teachers).
+
+        Raises:
+            UsageError: a teacher does not record its training pictures.
+        """
+        columns = []
+        for teacher in self.teachers:
+            if teacher.seen is None:
+                raise UsageError(
+                    f"--cross-fit: {teacher.name} does not record its training pictures: "
+                    "leave it out"
+                )
+            columns.append(~np.isin(pictures, teacher.seen))
+        new = np.stack(columns, axis=1)
+        result: NDArray[np.bool_] = new | ~new.any(axis=1, keepdims=True)
+        return result
+
     def check_unseen(self, held_out: NDArray[np.uint64]) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
 
@@ -177,9 +208,10 @@ def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
 class Teaching(layers.Layer):  # type: ignore[misc]
     """Logits in, the same logits out; on the way the teachers' part of the loss is added.
 
-    Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for. The loss is
-    `share` times the cross-entropy between the mean of the teachers' probabilities and the
-    network's, each picture weighted by the labels that the teachers see in it. With `mirror` a
+    Inputs are the logits (N, labels), the view (N, H, W, C) that they answer for, and which
+    teachers are asked about it, 1 or 0 (N, teachers), one at least. The loss is `share` times the
+    cross-entropy between the mean of the asked teachers' probabilities and the network's, each
+    picture weighted by the labels that these teachers see in it. With `mirror` a
     teacher's answer is the mean of those to the view and to its mirror image, which is the better
     answer wherever pictures may be flipped, and costs the teacher's time twice.
 
@@ -231,16 +263,18 @@ class Teaching(layers.Layer):  # type: ignore[misc]
             raise UsageError(f"--teacher {teacher.name}: it does not know {', '.join(missing)}")
         return [columns[i] for i in range(len(labels))]
 
-    def call(self, logits: Any, view: Any) -> Any:
+    def call(self, logits: Any, view: Any, asked: Any) -> Any:
         """See the class."""
         shown = [view, ops.flip(view, axis=2)] if self.mirror else [view]
         answers = 0.0
-        for teacher, outputs in self.teachers:
+        for number, (teacher, outputs) in enumerate(self.teachers):
             for image in shown:
                 own = ops.take(teacher.network(image, training=False), outputs, axis=1)
                 own = own / teacher.temperature
-                answers += ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
-        answers = ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
+                own = ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
+                answers += asked[:, number : number + 1] * own
+        answers = answers / (len(shown) * ops.sum(asked, axis=1, keepdims=True))
+        answers = ops.stop_gradient(answers)
         each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
         weights = ops.sum(answers * self.label_weights, axis=1)
         self.add_loss(self.share * ops.mean(weights * each))

@@ -54,19 +54,20 @@ class Fitted:
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches (pixels, targets, weights); the order depends on seed and epoch alone."""
+    """Shuffled batches (inputs, targets, weights); the order depends on seed and epoch alone."""
 
     def __init__(
         self,
         loaded: LoadedPictures,
         indices: NDArray[np.int64],
+        asked: NDArray[np.bool_] | None,
         weights: NDArray[np.float32],
         batch_size: int,
         seed: int,
         epoch: int,
     ) -> None:
         super().__init__()
-        self.loaded, self.indices, self.weights = loaded, indices, weights
+        self.loaded, self.indices, self.asked, self.weights = loaded, indices, asked, weights
         self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
         self._shuffle()
 
@@ -79,9 +80,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        pixels = _with_surroundings(self.loaded)[chosen].astype(np.float32)
         targets = self.loaded.targets[chosen]
-        return pixels, targets, targets @ self.weights
+        return _inputs(self.loaded, chosen, self.asked), targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -91,6 +91,14 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 def _with_surroundings(loaded: LoadedPictures) -> NDArray[np.uint8]:
     """What augmented views are cut from; its middle is `loaded.pixels`."""
     return loaded.pixels if loaded.surroundings is None else loaded.surroundings
+
+
+def _inputs(
+    loaded: LoadedPictures, indices: NDArray[np.int64], asked: NDArray[np.bool_] | None
+) -> Any:
+    """Pixels, and beside them which teachers are asked, if there are any."""
+    pixels = _with_surroundings(loaded)[indices].astype(np.float32)
+    return pixels if asked is None else (pixels, asked[indices].astype(np.float32))
 
 
 def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
@@ -149,6 +157,7 @@ def fit(
     *,
     initial: EarlierModel | None = None,
     teachers: Sequence[EarlierModel] = (),
+    asked: NDArray[np.bool_] | None = None,
     resume: bool = False,
     callbacks: list[Any] | None = None,
     log: Callable[[str], None] = lambda line: None,
@@ -167,6 +176,8 @@ def fit(
         labels: of the targets' columns.
         initial: with whose weights to begin.
         teachers: whose answers are learnt beside the targets.
+        asked: which teachers teach which picture of `loaded`, (N, teachers), one at least; None:
+            all of them.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
         log: told in a line what happens.
@@ -192,6 +203,8 @@ def fit(
                 take_statistics(network, loaded.pixels[some])
         teaching = None
         if teachers:
+            if asked is None:
+                asked = np.ones((len(loaded), len(teachers)), np.bool_)
             teaching = Teaching(
                 teachers, labels, loaded.targets[train].sum(axis=0), weights, config.teacher_share,
                 mirror=config.flip, precision=config.precision,
@@ -202,9 +215,9 @@ def fit(
             model.optimizer.build(model.trainable_variables)
             read_variables(state_file(folder, len(history)), state_of(model))
         model.fit(
-            _Batches(loaded, train, weights, config.batch_size, config.seed, len(history)),
+            _Batches(loaded, train, asked, weights, config.batch_size, config.seed, len(history)),
             validation_data=(
-                source[valid].astype(np.float32),
+                _inputs(loaded, valid, asked),
                 loaded.targets[valid],
                 loaded.targets[valid] @ weights,
             ),
@@ -242,11 +255,16 @@ def _training_model(
 ) -> keras.Model:
     """The compiled network with augmentation before it; `source` is the shape of a picture."""
     image = keras.Input(source, name="augmented")
+    inputs = [image]
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
     view, shown = RandomView(config, height, width)(image)
     logits = body(degradation(config)(view))
-    model = keras.Model(image, logits if teaching is None else teaching(logits, shown))
+    if teaching is not None:
+        asked = keras.Input((len(teaching.teachers),), name="asked")
+        inputs.append(asked)
+        logits = teaching(logits, shown, asked)
+    model = keras.Model(inputs, logits)
     model.compile(
         _optimizer(config, math.ceil(pictures / config.batch_size)),
         keras.losses.CategoricalCrossentropy(

@@ -93,6 +93,8 @@ def train_model(
         raise UsageError("--split-as goes without --folds and without --validate-on-train")
     if config.teachers and plan.folds:
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
+    if config.cross_fit and len(config.teachers or []) < 2:
+        raise UsageError("--cross-fit wants two teachers or more: --teacher A --teacher B")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     labelled = read_labelled(data, config)
@@ -146,6 +148,16 @@ def _train(
     hashes = np.concatenate([loaded.hashes[parts[name]] for name in held_out])
     for name in earlier.check_unseen(hashes):
         log(f"{name} does not record what it has learnt: pictures held out here may be among it")
+    asked = None
+    if config.cross_fit:
+        asked = earlier.asked(loaded.hashes)
+        count, total = int((~asked[parts["train"]].all(axis=1)).sum()), len(parts["train"])
+        if not count:
+            raise UsageError(
+                "--cross-fit: no training picture is known to one teacher and new to another: "
+                "train teachers on parts of them, or leave it out"
+            )
+        log(f"{count} of {total} pictures are taught by teachers that were not trained on them")
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
@@ -169,7 +181,7 @@ def _train(
         )
     fitted = fit(
         config, loaded, parts["train"], parts["valid"], plan.run, dataset.labels,
-        initial=earlier.initial, teachers=earlier.teachers, resume=plan.resume,
+        initial=earlier.initial, teachers=earlier.teachers, asked=asked, resume=plan.resume,
         callbacks=callbacks("training"), log=log,
     )  # fmt: skip
     seen = earlier.learnt(loaded.hashes[parts["train"]]), loaded.hashes[parts["valid"]]
