@@ -101,11 +101,15 @@ def labelled_pictures(
     protocol: Protocol = "held-out"
     rows = np.arange(len(loaded))
     if validation and known is not None:  # a publisher without a split had it cut from train
-        rows = np.flatnonzero(np.isin(loaded.hashes, known.valid))
+        valid = np.isin(loaded.hashes, known.valid)
+        rows = np.flatnonzero(valid & ~np.isin(loaded.hashes, known.train))
         trained_on = 0
         left_out["not among the model's validation pictures"] += len(loaded) - len(rows)
         if not len(rows):
-            raise DataError(f"{path}: {card.name} was validated on none of its pictures")
+            raise DataError(
+                f"{path}: {card.name} was validated on none of its pictures that it was not "
+                "trained on"
+            )
     elif seen is not None and trained_on and include_training:
         protocol = "training-set"
     elif seen is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.cli.terminal import LeftOut, progress
-from edge_emotion.errors import ModelError, UsageError
+from edge_emotion.errors import DataError, EdgeEmotionError, ModelError, UsageError
 from edge_emotion.evaluation import mcnemar
 
 from .accuracy import labelled_pictures, run_subjects
-from .module import run_module
+from .module import Wrap, run_module
 from .schema import REFERENCES
 from .subjects import Subjects, find_subjects
-
-Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
 @dataclass(frozen=True)
 class Between:
-    """Which of the same pictures each of two models has right."""
+    """Which of the same pictures each of two models has right, in the order of the models."""
 
     data: str
     labels: NDArray[np.int64]  # (N,)
@@ -39,7 +37,7 @@ class Between:
 
     @property
     def alone(self) -> tuple[int, int]:
-        """How many pictures the first alone has right, and the second alone."""
+        """How many pictures the first alone has right, and the second alone: discordant pairs."""
         one, other = self.right
         return int((one & ~other).sum()), int((other & ~one).sum())
 
@@ -65,9 +63,10 @@ def measure_between(
         warn: told of each picture that cannot be read.
 
     Raises:
-        UsageError: their labels differ, or no picture validated both.
+        UsageError: their labels differ, one does not record its pictures, or no picture validated
+            both.
         ModelError, DataError: a model or the pictures cannot be read.
-        EdgeEmotionError: a model cannot be run.
+        MissingExtraError: nothing that runs its float exports is installed, or no scikit-learn.
     """
     subjects = [find_subjects(model) for model in models]
     if subjects[0].card.labels != subjects[1].card.labels:
@@ -93,8 +92,8 @@ class _Right:
 def _right(subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str], None]) -> _Right:
     name = subjects.card.name
     files = {file.recipe: file for file in subjects.files if not file.missing}
-    reference = next((recipe for recipe in REFERENCES if recipe in files), None)
-    if reference is None:
+    references = [files[recipe] for recipe in REFERENCES if recipe in files]
+    if not references:
         raise ModelError(
             f"{name}: no float model: name a folder with model.keras or a float export"
         )
@@ -103,16 +102,21 @@ def _right(subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str],
             data, subjects.card, subjects.folder, Path(scratch), validation=True,
             progress=progress(f"reading for {name}"), warn=warn,
         )  # fmt: skip
-        logits, errors = run_subjects([files[reference]], pictures)
-    if errors:
-        raise errors[reference]
+        failed: dict[str, EdgeEmotionError] = {}
+        for reference in references:  # without TensorFlow the float ONNX file stands for Keras'
+            logits, errors = run_subjects([reference], pictures)
+            if logits:
+                break
+            failed |= errors
+        else:
+            raise failed[references[0].recipe]
     assert pictures.labels is not None  # labelled pictures have them
-    right = logits[reference].argmax(axis=1) == pictures.labels
+    right = logits[reference.recipe].argmax(axis=1) == pictures.labels
     return _Right(pictures.data.name, pictures.rows, pictures.labels, right)
 
 
 def between_table(found: Sequence[Between]) -> str:
-    """One row a data set, and one of all together."""
+    """One row a data set, and one of all together, with the mean of their balanced accuracies."""
     lines = [
         "| data | pictures | wrong | balanced | right alone | standard error | p (McNemar) |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -152,6 +156,11 @@ def main(arguments: list[str]) -> None:
         help="labelled pictures; may be repeated",
     )  # fmt: skip
     chosen = parser.parse_args(arguments)
+    if len(set(chosen.data)) < len(chosen.data):
+        raise UsageError("--data: one data set named twice would count twice")
+    for data in chosen.data:
+        if not data.exists():
+            raise DataError(f"{data}: no such file or folder")
     left_out = LeftOut()
     found = [
         measure_between(chosen.models, data, progress=progress, warn=left_out)

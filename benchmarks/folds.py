@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +21,9 @@ from edge_emotion.errors import DataError, ModelError
 from edge_emotion.evaluation import Logits
 
 from .accuracy import Measured, Pictures, judge, labelled_pictures, run_subjects
-from .module import run_module
+from .module import Wrap, run_module
 from .schema import KERAS
 from .subjects import find_subjects
-
-Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from edge_emotion.cli.terminal import complain, note
 from edge_emotion.errors import EdgeEmotionError, OutputError
-from edge_emotion.files import check_target, write_bytes
+from edge_emotion.files import check_target, is_folder, write_bytes
 
 INTERRUPTED = 130
+#: What a loop does -> wrapper of the loop, to show how far it is.
+Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
 def run_module(main: Callable[[list[str]], None]) -> NoReturn:
@@ -42,7 +44,7 @@ def place_for(target: Path | None, name: str) -> Path | None:
     """
     if target is None:
         return None
-    path = target / name if target.is_dir() else target
+    path = target / name if is_folder(target) else target
     check_target(path)
     return path
 

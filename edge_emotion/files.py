@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,15 +61,29 @@ def check_folder(path: Path) -> None:
     (path / ".writable").unlink()
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a place to write to is a folder that is there.
+
+    Raises:
+        OutputError: nobody may look there, or there can be no such place.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
+
+
 def check_target(path: Path) -> None:
-    """See that a file, or one in the folder that is there, can be written; nothing is left.
+    """See that a file can be written; nothing is left.
 
     Raises:
         OutputError: it cannot.
     """
-    if path.exists() and not path.is_dir() and not path.is_file():
+    if is_folder(path) or (path.exists() and not path.is_file()):
         raise OutputError(f"cannot write {path}: it is no regular file; name another place")
-    check_reachable(path if path.is_dir() else path.parent)
+    check_reachable(path.parent)
 
 
 def check_reachable(path: Path) -> None:

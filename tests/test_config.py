@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from edge_emotion import EdgeEmotionError, UnknownNameError, UsageError
-from edge_emotion.training.config import ARCHITECTURE_DEFAULTS, TrainConfig, make_config
+from edge_emotion.training.config import (
+    ARCHITECTURE_DEFAULTS,
+    RANGES,
+    TrainConfig,
+    make_config,
+    same_settings,
+)
 
 
 @pytest.fixture
@@ -38,6 +46,20 @@ def test_what_a_card_records_makes_the_same_configuration_again():
     config = make_config(None, {"labels": ["sad", "happy"], "width": 2, "dropout": 0.0})
     recorded = {k: v for k, v in config.as_dict().items() if v is not None}
     assert make_config(None, recorded) == config
+
+
+def test_every_number_has_a_range():
+    kinds = {field.name: field.type for field in dataclasses.fields(TrainConfig)}
+    numbers = {name for name, kind in kinds.items() if kind.split(" | ")[0] in ("int", "float")}
+    assert numbers == RANGES.keys()
+
+
+def test_records_of_one_training_are_told_from_others_whatever_options_came_later():
+    record = TrainConfig().as_dict() | {"initial": "edge-cnn 0", "teachers": None}
+    older = {name: value for name, value in record.items() if name != "cross_fit"}
+    assert same_settings(record, older)
+    assert not same_settings(record | {"cross_fit": True}, older)
+    assert not same_settings(record | {"epochs": 3}, record)
 
 
 def test_misspelt_hyper_parameter_suggests_the_nearest(toml):

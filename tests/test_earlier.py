@@ -177,14 +177,17 @@ def test_a_picture_is_taught_by_the_teachers_that_are_asked(tmp_path: Path) -> N
 def test_cross_fitted_teachers_teach_what_they_were_not_trained_on() -> None:
     one = replace(teacher([1.0], ["happy"]), seen=np.array([1, 2, 9], np.uint64))
     two = replace(one, name="two", seen=np.array([2, 3, 9], np.uint64))
-    assert Earlier(None, [one, two]).asked(np.array([1, 2, 3, 4], np.uint64)).tolist() == [
+    hashes = np.array([1, 2, 3, 4, 5], np.uint64)
+    asked = Earlier(None, [one, two]).asked(hashes, np.array([7, 8, 9, 6, 9]))
+    assert asked.tolist() == [
         [False, True],
         [True, True],  # both know it: it is taught all the same
         [True, False],
         [True, True],
+        [True, False],  # of the person, or nearly the picture, that the second knows
     ]
     with pytest.raises(UsageError, match="two does not record its training pictures"):
-        Earlier(None, [one, replace(two, seen=None)]).asked(np.array([1], np.uint64))
+        Earlier(None, [one, replace(two, seen=None)]).asked(hashes, np.arange(5))
 
 
 def test_validation_loss_counts_the_teacher_as_training_does(tmp_path: Path) -> None:

@@ -259,8 +259,18 @@ def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) ->
 
 
 def test_cross_fitted_teachers_are_asked_about_what_is_new_to_them(
-    faces: Path, trained: Path, tmp_path: Path
+    faces: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from edge_emotion.training import train as module
+
+    fits = []
+
+    def fit(config, loaded, train, *args, asked, **options):
+        fits.append((asked, np.isin(loaded.hashes, hashes[:60])[:, None] ^ [True, False], train))
+        return real_fit(config, loaded, train, *args, asked=asked, **options)
+
+    real_fit = module.fit
+    monkeypatch.setattr(module, "fit", fit)
     with np.load(trained / TRAINED_ON_NAME) as file:
         hashes, train = file["hashes"], int(file["train"])
     one, other = tmp_path / "one", tmp_path / "other"
@@ -280,7 +290,9 @@ def test_cross_fitted_teachers_are_asked_about_what_is_new_to_them(
         np.savez(teacher / TRAINED_ON_NAME, hashes=known, train=left)
     taught = run(*learn)
     assert taught.exit_code == 0, taught.stderr
-    assert f"{train} of {train} pictures are taught by teachers that were" in taught.stderr
+    assert f"{train} of {train} pictures are new to some teachers" in taught.stderr
+    ((asked, expected, rows),) = fits
+    assert np.array_equal(asked[rows], expected[rows])
     config = ModelCard.read(tmp_path / "m").training.config
     assert config["cross_fit"] is True
     assert [teacher.split()[0] for teacher in config["teachers"]] == ["edge-cnn", "edge-cnn"]

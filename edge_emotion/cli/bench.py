@@ -10,7 +10,7 @@ import typer
 
 from edge_emotion.cli.terminal import LeftOut, complain, note, progress
 from edge_emotion.errors import BudgetError, InputError, OutputError, UsageError, require
-from edge_emotion.files import check_target, write_bytes
+from edge_emotion.files import check_reachable, check_target, is_folder, write_bytes
 
 if TYPE_CHECKING:
     from edge_emotion.benchmarks.schema import BenchReport
@@ -126,9 +126,13 @@ def bench(
         raise UsageError("--detector is for --photos")
     if str(html) == "-":
         raise UsageError("--html needs a file; - is for --json")
-    for target in (json, html):  # minutes of measuring must not end at a place that takes no file
-        if target is not None and str(target) != "-":
-            check_target(target)
+    # Minutes of measuring must not end at a place that takes no file.
+    if json is not None and is_folder(json):  # it gets the report's own name there
+        check_reachable(json)
+    elif json is not None and str(json) != "-":
+        check_target(json)
+    if html is not None:
+        check_target(html)
     if html is not None:
         require("matplotlib", "--html", "bench")
     left_out = LeftOut()

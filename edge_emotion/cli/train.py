@@ -131,8 +131,8 @@ def train(
         bool | None,
         typer.Option(
             "--cross-fit",
-            help="A picture is taught by the teachers that were not trained on it, if there is "
-            "one: --teacher twice or more, each trained on a part of the pictures.",
+            help="A picture is taught only by the teachers that were not trained on it, or its "
+            "like, if there are any, else by all: --teacher twice or more, each trained on a part.",
         ),
     ] = None,
     keep: Annotated[

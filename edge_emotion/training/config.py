@@ -91,7 +91,7 @@ class TrainConfig:
     initial: str | None = None  # model folder with whose weights training begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
     teacher_share: float = 0.5  # of the teachers in the loss, 0..1
-    cross_fit: bool = False  # a picture is taught by teachers that were not trained on it
+    cross_fit: bool = False  # only teachers that were not trained on a picture teach it, if any
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
@@ -137,6 +137,12 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the card."""
         return dataclasses.asdict(self)
+
+
+def same_settings(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records are of one training; an option that one does not know has its default."""
+    defaults = TrainConfig().as_dict()
+    return defaults | one == defaults | other
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ in Beyer et al., "Knowledge distillation: a good teacher is patient and consiste
 before it is blurred, darkened or covered for the network alone, as in Xie et al., "Self-training
 with Noisy Student", CVPR 2020.
 
-A teacher has learnt its own training pictures by heart, and a network that is taught with them
-learns what it knows by heart. Dao et al., "Knowledge Distillation as Semiparametric Inference",
+A teacher may know its own training pictures by heart, and a network that is taught with them may
+learn what it knows by heart. Dao et al., "Knowledge Distillation as Semiparametric Inference",
 ICLR 2021 (arXiv 2104.09732), part the pictures: each is taught by a teacher that was trained on the
 others (cross-fitting).
 """
@@ -147,16 +147,17 @@ class Earlier:
         known = [model.seen for model in models if model.seen is not None]
         return np.concatenate([train, np.setdiff1d(np.concatenate([train, *known]), train)])
 
-    def asked(self, pictures: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def asked(self, pictures: NDArray[np.uint64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which teachers teach a picture when they are cross-fitted.
 
-        Those that were not trained on it; all of them where each one was.
+        Those that were trained on no picture of its group; all of them where each one was.
 
         Args:
-            pictures: `pixel_hash`, (N,).
+            pictures: `pixel_hash`, uint64 (N,).
+            groups: of each, pictures of one subject, the same or nearly the same; int64 (N,).
 
         Returns:
-            (N, teachers).
+            bool (N, teachers), one at least in each row.
 
         Raises:
             UsageError: a teacher does not record its training pictures.
@@ -168,7 +169,8 @@ class Earlier:
                     f"--cross-fit: {teacher.name} does not record its training pictures: "
                     "leave it out"
                 )
-            columns.append(~np.isin(pictures, teacher.seen))
+            known = groups[np.isin(pictures, teacher.seen)]
+            columns.append(~np.isin(groups, known))
         new = np.stack(columns, axis=1)
         result: NDArray[np.bool_] = new | ~new.any(axis=1, keepdims=True)
         return result

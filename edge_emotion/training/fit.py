@@ -176,11 +176,16 @@ def fit(
         labels: of the targets' columns.
         initial: with whose weights to begin.
         teachers: whose answers are learnt beside the targets.
-        asked: which teachers teach which picture of `loaded`, (N, teachers), one at least; None:
-            all of them.
+        asked: which teachers teach which picture of `loaded`, bool (N, teachers), one at least in
+            each row; None: all of them.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
         log: told in a line what happens.
+
+    Raises:
+        DataError: a label without a picture.
+        UsageError: the input is too small, or earlier models do not fit.
+        InputError: what `folder` holds is damaged.
     """
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() == "tensorflow":

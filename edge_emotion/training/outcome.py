@@ -25,7 +25,7 @@ from edge_emotion.errors import UsageError
 from edge_emotion.evaluation import evaluate, fit_confidence, softmax
 from edge_emotion.files import replacing, sha256, tool_versions
 from edge_emotion.training.architectures import multiply_adds, with_softmax
-from edge_emotion.training.config import Plan, TrainConfig
+from edge_emotion.training.config import Plan, TrainConfig, same_settings
 from edge_emotion.training.distill import can_distill, distill_pictures
 from edge_emotion.training.earlier import Earlier
 from edge_emotion.training.fit import Fitted, input_spec, predict_logits
@@ -104,8 +104,10 @@ def check_replaces_own(
     if not (plan.out / CARD_NAME).exists():
         return
     card = ModelCard.read(plan.out)
-    own = plan.name, recorded_config(config, plan, earlier), record.name, record.splits
-    if own != (card.name, card.training.config, card.data.name, card.data.splits):
+    own = plan.name, record.name, record.splits
+    if own != (card.name, card.data.name, card.data.splits) or not same_settings(
+        recorded_config(config, plan, earlier), card.training.config
+    ):
         raise UsageError(f"{plan.out} holds the model of another training: name another --out")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_emotion.errors import MissingExtraError, UsageError
 from edge_emotion.training.architectures import EDGE_CNN_BODY, get_architecture
-from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.config import RANGES, TrainConfig
 from edge_emotion.training.fit import input_spec
 
 try:
@@ -137,6 +137,5 @@ def configure(
 
 def _most(field: str) -> float:
     """The largest value that a strength may have, by `TrainConfig`."""
-    return {"rotation": 180.0, "zoom": 0.99, "shift": 0.99, "dark": 0.99, "gamma": 4.0}.get(
-        field, 1.0
-    )
+    span = RANGES[field]
+    return span.high - 0.01 if span.below else span.high

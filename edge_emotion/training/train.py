@@ -28,7 +28,7 @@ from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.checkpoints import HISTORY_NAME
-from edge_emotion.training.config import Plan, TrainConfig
+from edge_emotion.training.config import Plan, TrainConfig, same_settings
 from edge_emotion.training.earlier import Earlier, open_all, pictures_of
 from edge_emotion.training.fit import fit, input_spec
 from edge_emotion.training.folds import cross_validate
@@ -150,14 +150,17 @@ def _train(
         log(f"{name} does not record what it has learnt: pictures held out here may be among it")
     asked = None
     if config.cross_fit:
-        asked = earlier.asked(loaded.hashes)
+        asked = earlier.asked(loaded.hashes, groups)
         count, total = int((~asked[parts["train"]].all(axis=1)).sum()), len(parts["train"])
         if not count:
             raise UsageError(
                 "--cross-fit: no training picture is known to one teacher and new to another: "
                 "train teachers on parts of them, or leave it out"
             )
-        log(f"{count} of {total} pictures are taught by teachers that were not trained on them")
+        log(
+            f"{count} of {total} pictures are new to some teachers, which teach them; all others"
+            " are taught by all"
+        )
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
@@ -256,7 +259,13 @@ def _claim_run(
     }
     data = json.dumps(settings, indent=1).encode()
     path = plan.run / CONFIG_NAME
-    if _has_epochs(plan.run) and path.exists() and path.read_bytes() != data:
+    if _has_epochs(plan.run) and path.exists():
+        try:
+            same = same_settings(json.loads(data), json.loads(path.read_bytes()))
+        except (ValueError, TypeError):  # damaged
+            same = False
+        if same:
+            return
         raise UsageError(
             f"{plan.run} holds a run with other settings or pictures ({CONFIG_NAME}): "
             "name another --run"

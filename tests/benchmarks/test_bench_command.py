@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -88,8 +89,15 @@ def test_a_full_disk_does_not_cost_the_tables(
     assert "No space left on device" in result.stderr
 
 
-@pytest.mark.parametrize("option", ["--json", "--html"])
-@pytest.mark.parametrize("where", ["/dev/full", "/proc/no/such", "file/r"])
+@pytest.mark.parametrize(
+    ("option", "where"),
+    [
+        ("--html", "."),
+        *itertools.product(
+            ["--json", "--html"], ["/dev/full", "/proc/no/such", "file/r", "x" * 300]
+        ),
+    ],
+)
 def test_a_place_that_takes_no_file_is_said_before_anything_is_measured(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, where: str
 ) -> None:

@@ -3,44 +3,78 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge_emotion.benchmarks.accuracy import run_subjects
 from edge_emotion.benchmarks.between import between_table, main, measure_between
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import UsageError
+from edge_emotion.errors import DataError, MissingExtraError, UsageError
+from edge_emotion.files import sha256
 from tests import tiny
 
 from .conftest import record_trained_on
 
 
+def with_bias(folder: Path, bias: list[float]) -> Path:
+    """The same model with another bias."""
+    network = tiny.export_bytes("onnx-f32")
+    changed = network.replace(tiny.BIAS.tobytes(), np.array(bias, np.float32).tobytes())
+    assert changed != network
+    (folder / "model-f32.onnx").write_bytes(changed)
+    ModelCard.read(folder).with_export(tiny.make_record("onnx-f32", changed)).write(folder)
+    return folder
+
+
 @pytest.fixture
 def other(folder: Path) -> Path:
-    """The same model with its weights turned round: it takes bright for dark."""
-    wrong = tiny.export_bytes("onnx-f32").replace(tiny.WEIGHTS.tobytes(), (-tiny.WEIGHTS).tobytes())
-    other = Path(shutil.copytree(folder, folder.parent / "other"))
-    (other / "model-f32.onnx").write_bytes(wrong)
-    ModelCard.read(other).with_export(tiny.make_record("onnx-f32", wrong)).write(other)
-    return other
+    """Calls happy pictures angry."""
+    copy = Path(shutil.copytree(folder, folder.parent / "other"))
+    return with_bias(copy, [-8.5, -60.0, 0.0])
 
 
 def test_pictures_that_validated_both_are_counted(folder: Path, other: Path, data: Path) -> None:
-    pictures = sorted(data.rglob("*.png"))
-    record_trained_on(folder, pictures[:1], pictures[1:])
-    record_trained_on(other, pictures[1:2], [pictures[0], *pictures[2:]])
+    with_bias(folder, [-0.5, -17.5, 0.0])  # calls sad pictures angry
+    angry, second, happy, *rest = sorted(data.rglob("*.png"))
+    record_trained_on(folder, [angry], [second, happy, *rest])
+    record_trained_on(other, [happy], [angry, second, *rest])
     found = measure_between([folder, other], data)
-    assert len(found.labels) == 4  # neither of the first two
-    one, two = found.right
-    assert one.all()
-    assert not two.all()
-    assert found.alone == (int((~two).sum()), 0)
-    assert found.balanced(0) == 1.0
-    assert found.balanced(1) == pytest.approx(two.mean())  # as many of each label
-    table = between_table([found, found]).splitlines()
-    assert len(table) == 5
-    assert table[2].startswith(f"| faces valid | 4 | 0, {(~two).sum()} | 100.0%, ")
-    assert table[4].startswith(f"| together | 8 | 0, {2 * (~two).sum()} | 100.0%, ")
+    assert found.labels.tolist() == [0, 1, 2, 2]
+    assert [right.tolist() for right in found.right] == [
+        [True, True, False, False], [True, False, True, True],
+    ]  # fmt: skip
+    assert found.alone == (1, 2)
+    assert found.balanced(0) == found.balanced(1) == pytest.approx(2 / 3)
+    row, again, together = between_table([found, found]).splitlines()[2:]
+    assert row == again
+    assert row == "| faces valid | 4 | 2, 1 | 66.7%, 66.7% | 1, 2 | 1.7 | 1.000 |"
+    assert together.startswith("| together | 8 | 4, 2 | 66.7%, 66.7% | 2, 4 | 2.4 | ")
+
+
+def test_the_float_onnx_file_stands_for_a_keras_file_that_cannot_be_run(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_trained_on(folder, [], sorted(data.rglob("*.png")))
+    card = ModelCard.read(folder)
+    (folder / "model.keras").write_bytes(b"no TensorFlow reads this")
+    replace(card, keras_sha256=sha256(folder / "model.keras")).write(folder)
+    asked = []
+
+    def run(subjects, pictures):
+        asked.append(subjects[0].recipe)
+        if asked[-1] == "keras":
+            return {}, {"keras": MissingExtraError("a Keras file", "train")}
+        return run_subjects(subjects, pictures)
+
+    monkeypatch.setattr("edge_emotion.benchmarks.between.run_subjects", run)
+    assert measure_between([folder, folder], data).right[0].all()
+    assert asked == ["keras", "onnx-f32"] * 2
+    (folder / "model-f32.onnx").unlink()
+    with pytest.raises(MissingExtraError, match="a Keras file"):
+        measure_between([folder, folder], data)
 
 
 def test_a_model_and_itself_differ_in_nothing(
@@ -60,3 +94,16 @@ def test_what_cannot_be_compared(folder: Path, other: Path, data: Path) -> None:
         measure_between([folder, other], data)
     with pytest.raises(UsageError, match="other labels"):
         measure_between([folder, "edge-cnn-8"], data)
+    with pytest.raises(UsageError, match="would count twice"):
+        main([str(folder), str(other), "--data", str(data), "--data", str(data)])
+    # Said before the first is measured.
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        main([str(folder), str(other), "--data", str(data), "--data", "nowhere"])
+
+
+def test_what_validated_and_trained_chooses_nothing(folder: Path, data: Path) -> None:
+    """The original project's protocol: its validation pictures are its training pictures."""
+    pictures = sorted(data.rglob("*.png"))
+    record_trained_on(folder, pictures, pictures)
+    with pytest.raises(DataError, match="validated on none of its pictures that it was not"):
+        measure_between([folder, folder], data)
