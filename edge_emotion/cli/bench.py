@@ -133,7 +133,6 @@ def bench(
         check_target(json)
     if html is not None:
         check_target(html)
-    if html is not None:
         require("matplotlib", "--html", "bench")
     left_out = LeftOut()
     outcome = run_benchmark(

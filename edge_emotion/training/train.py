@@ -82,7 +82,11 @@ def train_model(
 
     Raises:
         DataError: the pictures cannot be read or divided.
-        UsageError: the run folder holds another run.
+        UsageError: settings that exclude each other, earlier models that do not fit the pictures or
+            the network, or a run or model folder of another training.
+        ModelError, ChecksumError: an earlier model cannot be run.
+        InputError: what the run folder holds is damaged.
+        OutputError: a folder cannot be written.
         CheckError: the training diverged.
     """
     if plan.folds == 1 or plan.folds < 0:
