@@ -22,7 +22,7 @@ from edge_emotion.training.earlier import (  # noqa: E402
     Teaching,
     open_earlier,
 )
-from edge_emotion.training.fit import build, fit, predict_logits  # noqa: E402
+from edge_emotion.training.fit import build, fit, mix, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
 from edge_emotion.training.train import _divide, train_model  # noqa: E402
 from edge_emotion.training.weights import take_weights  # noqa: E402
@@ -216,6 +216,56 @@ def test_the_teacher_is_shown_the_view_before_it_is_degraded(tmp_path: Path) -> 
     answer = softmax(list(np.asarray(fitted.logits_model(dim, training=False))[0]))
     # By its own teacher's eyes the dim picture would be 0.26, 0.40, 0.34.
     assert answer[1] > 0.6
+
+
+def test_a_mixture_has_the_same_shares_of_pixels_targets_and_teachers() -> None:
+    count = 64
+    pixels = np.arange(count, dtype=np.float32)[:, None, None, None] * np.ones(
+        (2, 2, 1), np.float32
+    )
+    targets = np.eye(count, dtype=np.float32)
+    asked = np.arange(count)[:, None] % 2 == [0, 1, 2]  # the third teaches nothing
+    mixed, mixed_targets, mixed_asked = mix(pixels, targets, asked, 1.0, np.random.default_rng(1))
+    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        mixed,
+        (mixed_targets @ np.arange(count))[:, None, None, None] * np.ones((2, 2, 1)),
+        rtol=1e-5,
+    )
+    own = np.diag(mixed_targets)
+    assert {0.1, 0.5, 0.9} <= {round(float(share), 1) for share in own}  # of each picture another
+    assert mixed_asked is not None
+    alike = asked.astype(int) @ asked.T.astype(int) > 0
+    for row, teachers in zip(mixed_targets, mixed_asked, strict=True):
+        one, other = np.flatnonzero(row)[[0, -1]]
+        expected = asked[one] if alike[one, other] else [True] * 3
+        assert teachers.tolist() == list(expected)
+
+
+def test_the_teacher_answers_for_the_mixture(tmp_path: Path) -> None:
+    """Pictures are dark or bright; what is between, only the teacher knows, and says of mixtures."""
+    loaded, everything = pictures(32), np.arange(32)
+    pixels = np.zeros_like(loaded.pixels)
+    pixels[::2] = 255
+    loaded = replace(loaded, pixels=pixels)
+    knows = teacher([-16.0, 0.0, 16.0], LABELS)
+    head = knows.network.layers[-1]
+    head.set_weights([head.get_weights()[0], np.array([4.0, 0.0, -12.0], np.float32)])
+    grey = np.full((1, 16, 16, 1), 128.0, np.float32)
+    assert softmax(list(np.asarray(knows.network(grey))[0]))[1] > 0.95
+
+    def between(mixup: float) -> float:
+        config = replace(CONFIG, epochs=60, teacher_share=1.0, mixup=mixup)
+        fitted = fit(
+            config, loaded, everything, everything, tmp_path / str(mixup), LABELS, teachers=[knows]
+        )
+        ends = np.asarray(fitted.logits_model(np.stack([pixels[0], pixels[1]]).astype(np.float32)))
+        assert ends.argmax(axis=1).tolist() == [2, 0]
+        answer = np.asarray(fitted.logits_model(grey, training=False))[0]
+        return float(softmax(list(answer))[1])
+
+    assert between(1.0) > 0.6
+    assert between(0.0) < 0.4
 
 
 def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_pa
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize(("between", "mixup"), [(False, 0.0), (True, 0.0), (False, 0.4)])
 def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
-    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool, mixup: float
 ) -> None:
     """After an epoch, or between its weights and the history."""
     import keras
@@ -124,7 +124,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     from edge_emotion.training.config import TrainConfig
     from edge_emotion.training.fit import fit, input_spec
 
-    config = TrainConfig(size=16, width=0.25, epochs=3)
+    config = TrainConfig(size=16, width=0.25, epochs=3, mixup=mixup)
     loaded, _ = load_pictures(read_dataset(faces), input_spec(config))
     train, valid = np.arange(0, 180, 2), np.arange(1, 180, 2)
 

@@ -182,6 +182,13 @@ def train(
     erase: Annotated[
         float | None, typer.Option(help="Augment: twice the share that loses a rectangle.")
     ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(
+            help="Augment: each picture and its labels are mixed with another's, in shares of "
+            "Beta(this, this); teachers are shown the mixture."
+        ),
+    ] = None,
 ) -> None:
     """Train a Keras CNN on labelled pictures and write a model folder.
 

@@ -52,6 +52,7 @@ RANGES = {
     "test_fraction": Range(0, 0.5, below=True),
     "rotation": Range(0, 180),
     "gamma": Range(0, 4),
+    "mixup": Range(0, 4),
     "sharpen": Range(0, 4),
     **dict.fromkeys(
         ("dropout", "label_smoothing", "zoom", "framing", "stretch", "shift", "dark"), BELOW_1
@@ -117,6 +118,7 @@ class TrainConfig:
     dark: float = 0.0  # share of the light that is missing at most; half keep all
     noise: float = 0.02  # highest standard deviation, share of the range; half get none
     erase: float = 0.2  # twice the share of the pictures of which a rectangle is blotted out
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), by which pictures are mixed in pairs; 0: none
 
     def __post_init__(self) -> None:
         if self.body is not None:

@@ -54,21 +54,21 @@ class Fitted:
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches (inputs, targets, weights); the order depends on seed and epoch alone."""
+    """Shuffled batches (inputs, targets, weights); all depends on seed and epoch alone."""
 
     def __init__(
         self,
+        config: TrainConfig,
         loaded: LoadedPictures,
         indices: NDArray[np.int64],
         asked: NDArray[np.bool_] | None,
         weights: NDArray[np.float32],
-        batch_size: int,
-        seed: int,
         epoch: int,
     ) -> None:
         super().__init__()
         self.loaded, self.indices, self.asked, self.weights = loaded, indices, asked, weights
-        self.batch_size, self.seed, self.epoch = batch_size, seed, epoch
+        self.batch_size, self.seed, self.mixup = config.batch_size, config.seed, config.mixup
+        self.epoch = epoch
         self._shuffle()
 
     def _shuffle(self) -> None:
@@ -80,8 +80,12 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        targets = self.loaded.targets[chosen]
-        return _inputs(self.loaded, chosen, self.asked), targets, targets @ self.weights
+        pixels, targets = _pixels(self.loaded, chosen), self.loaded.targets[chosen]
+        asked = None if self.asked is None else self.asked[chosen]
+        if self.mixup:
+            random = np.random.default_rng([self.seed, self.epoch, batch])
+            pixels, targets, asked = mix(pixels, targets, asked, self.mixup, random)
+        return _inputs(pixels, asked), targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -93,12 +97,49 @@ def _with_surroundings(loaded: LoadedPictures) -> NDArray[np.uint8]:
     return loaded.pixels if loaded.surroundings is None else loaded.surroundings
 
 
-def _inputs(
-    loaded: LoadedPictures, indices: NDArray[np.int64], asked: NDArray[np.bool_] | None
-) -> Any:
+def _pixels(loaded: LoadedPictures, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    return _with_surroundings(loaded)[indices].astype(np.float32)
+
+
+def _inputs(pixels: NDArray[np.float32], asked: NDArray[np.bool_] | None) -> Any:
     """Pixels, and beside them which teachers are asked, if there are any."""
-    pixels = _with_surroundings(loaded)[indices].astype(np.float32)
-    return pixels if asked is None else (pixels, asked[indices].astype(np.float32))
+    return pixels if asked is None else (pixels, asked.astype(np.float32))
+
+
+def mix(
+    pixels: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    asked: NDArray[np.bool_] | None,
+    alpha: float,
+    random: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Mix each picture of a batch, and its target, with another's (mixup).
+
+    Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018 (arXiv 1710.09412), with
+    shares drawn for each picture. A teacher answers for the mixture, which it cannot have learnt by
+    heart, as in Beyer et al., "Knowledge distillation: A good teacher is patient and consistent",
+    CVPR 2022 (arXiv 2106.05237).
+
+    Args:
+        pixels: float32 (N, H, W, C).
+        targets: float32 (N, labels), rows sum to 1.
+        asked: which teachers teach each picture, bool (N, teachers), or None.
+        alpha: shares are drawn from Beta(alpha, alpha); above 0.
+        random: draws the partners and the shares.
+
+    Returns:
+        The three mixed. A mixture is taught by the teachers that teach both of its pictures; by all
+        where no teacher does.
+    """
+    partner = random.permutation(len(pixels))
+    share = random.beta(alpha, alpha, len(pixels)).astype(np.float32)
+    across = share[:, None, None, None]
+    mixed = across * pixels + (1 - across) * pixels[partner]
+    mixed_targets = share[:, None] * targets + (1 - share[:, None]) * targets[partner]
+    if asked is not None:
+        both = asked & asked[partner]
+        asked = both | ~both.any(axis=1, keepdims=True)
+    return mixed, mixed_targets, asked
 
 
 def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
@@ -220,9 +261,9 @@ def fit(
             model.optimizer.build(model.trainable_variables)
             read_variables(state_file(folder, len(history)), state_of(model))
         model.fit(
-            _Batches(loaded, train, asked, weights, config.batch_size, config.seed, len(history)),
+            _Batches(config, loaded, train, asked, weights, len(history)),
             validation_data=(
-                _inputs(loaded, valid, asked),
+                _inputs(_pixels(loaded, valid), None if asked is None else asked[valid]),
                 loaded.targets[valid],
                 loaded.targets[valid] @ weights,
             ),
