@@ -243,7 +243,7 @@ def test_a_mixture_has_the_same_shares_of_pixels_targets_and_teachers() -> None:
 
 
 def test_the_teacher_answers_for_the_mixture(tmp_path: Path) -> None:
-    """Pictures are dark or bright; what is between, only the teacher knows, and says of mixtures."""
+    """Pictures are dark or bright; what is between, only the teacher knows, and mixtures ask."""
     loaded, everything = pictures(32), np.arange(32)
     pixels = np.zeros_like(loaded.pixels)
     pixels[::2] = 255

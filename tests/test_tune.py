@@ -347,6 +347,12 @@ def test_a_search_goes_on_as_if_it_had_not_stopped(
     assert again.exit_code == 0
     assert "balanced" in again.stdout
     assert len(world.trained) == 2 * whole
+    record = tmp_path / "parts" / STUDY_NAME
+    begun = json.loads(record.read_bytes())
+    del begun["settings"]["mixup"]  # as a version without that option wrote it
+    record.write_text(json.dumps(begun))
+    older = search("parts", 13, "--resume")
+    assert older.exit_code == 0, older.stderr
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill", "kill in a write"])
@@ -436,7 +442,8 @@ def test_a_folder_belongs_to_one_search(faces: Path, world: World, tmp_path: Pat
         busy = run(*arguments, "--resume")
     assert busy.exit_code == 5
     assert "another edge-emotion tune" in busy.stderr
-    for name, damage in ((JOURNAL_NAME, b'{"op_code":99}\n'), (STUDY_NAME, b"[1]")):
+    damages = [(JOURNAL_NAME, b'{"op_code":99}\n'), (STUDY_NAME, b"[1]"), (STUDY_NAME, b"{}")]
+    for name, damage in damages:
         (out / name).write_bytes(damage)
         result = run(*arguments, "--resume")
         assert result.exit_code == 4

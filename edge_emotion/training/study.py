@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_emotion.errors import InputError, MissingExtraError, OutputError, UsageError
 from edge_emotion.files import write_bytes
+from edge_emotion.training.config import same_settings
 from edge_emotion.training.space import Space
 from edge_emotion.training.trials import Trial
 
@@ -59,7 +60,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
 
     Args:
         folder: of the search.
-        identity: plain values.
+        identity: plain values; of "settings" an option that an older record lacks has its default.
 
     Raises:
         UsageError: it holds another search.
@@ -71,7 +72,9 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     if path.exists():
         try:
             old = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except (OSError, ValueError) as error:
+            if same_settings(own["settings"], old["settings"]):
+                old["settings"] = own["settings"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"{path}: damaged: name another --out") from error
         if other := [key for key in own | old if own.get(key) != old.get(key)]:
             raise UsageError(
