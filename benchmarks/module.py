@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import complain, note
-from edge_emotion.errors import EdgeEmotionError, OutputError
+from edge_emotion.cli.terminal import complain, note, refused
+from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
 INTERRUPTED = 130
@@ -28,11 +28,8 @@ def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     except KeyboardInterrupt:
         complain("interrupted")
         code = INTERRUPTED
-    except OSError as error:  # of stdout: a full disk behind it, or a reader that left
-        if not isinstance(error, BrokenPipeError):
-            complain(f"cannot write the output: {error.strerror or error}")
-        sys.stdout = None  # what is buffered cannot be written
-        code = OutputError.exit_code
+    except OSError as error:
+        code = refused(error)
     raise SystemExit(code)
 
 

@@ -111,8 +111,8 @@ def run_peers(
         data: labelled faces, cut out; see `read_dataset`.
         models: of ours: shipped names, folders or files.
         folder: of the peers, filled by `fetch`; None: they are named as missing.
-        rounds: processes for each model.
-        runs: timed in each.
+        rounds: processes for each model, 1 or more.
+        runs: timed in each, 1 or more.
         warmup: runs before them.
         warn: told of each picture that cannot be read.
 
@@ -123,8 +123,6 @@ def run_peers(
         ModelError, DataError, UsageError: a model or the data do not fit.
         MissingExtraError: scikit-learn is not installed.
     """
-    if min(rounds, runs) < 1:
-        raise UsageError("--rounds and --runs must be 1 or more")
     contenders: list[Contender] = []
     cards: list[ModelCard] = []
     hashes, unrecorded = [], []
@@ -200,16 +198,22 @@ def main(arguments: list[str]) -> None:
         raise UsageError("--fetch needs --peers FOLDER to download into")
     if chosen.data is None and not chosen.fetch:
         raise UsageError("name the pictures: python -m edge_emotion.benchmarks.peers DATA")
+    if min(chosen.rounds, chosen.runs) < 1:
+        raise UsageError("--rounds and --runs must be 1 or more")
+    models = chosen.model or ["edge-cnn"]
+    target = place_for(chosen.json, file_name(environment_name(read_machine())))
     if chosen.fetch:
+        if chosen.data is not None:  # said before 530 MB are fetched
+            read_dataset(chosen.data)
+            for model in models:
+                ours(model)
         fetch(chosen.peers, note)
     if chosen.data is None:
         return
-    target = place_for(chosen.json, file_name(environment_name(read_machine())))
     left_out = LeftOut()
     report, failures = run_peers(
-        chosen.data, chosen.model or ["edge-cnn"], chosen.peers,
-        rounds=chosen.rounds, runs=chosen.runs, warn=left_out,
-    )  # fmt: skip
+        chosen.data, models, chosen.peers, rounds=chosen.rounds, runs=chosen.runs, warn=left_out
+    )
     write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
     print(peers_table(report))
     raise_failures(failures, len(report.results))

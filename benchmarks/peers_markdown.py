@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .caveats import other_load
+from .caveats import NOISE, other_load
 from .figures import machine_line
 from .peers_schema import PeerResult, PeersReport
 from .words import milliseconds, size
@@ -38,6 +38,7 @@ def _rests_on(report: PeersReport) -> str:
     )
     noisy = max(report.measured, key=lambda r: r.latency.spread if r.latency else 0.0, default=None)
     spread = noisy.latency.spread if noisy and noisy.latency else 0.0
+    trust = " Trust only larger ratios." if spread > NOISE else ""
     return (
         f"On {machine_line(report)} ({report.created[:10]}). {report.rounds * report.runs} runs "
         f"behind each percentile, in {report.rounds} interleaved rounds, a fresh process for each, "
@@ -46,7 +47,7 @@ def _rests_on(report: PeersReport) -> str:
         f"those named is taken. Peers run by {engines or 'nothing: none was there'}; fer's own "
         "package would bring TensorFlow. What the peers were trained on is not known to this "
         f"program. Medians of the rounds differ by up to {spread:.0%}"
-        f"{f' ({noisy.name})' if noisy else ''}.{_unrecorded(report)}{_busy(report)}"
+        f"{f' ({noisy.name})' if noisy else ''}.{trust}{_unrecorded(report)}{_busy(report)}"
     )
 
 

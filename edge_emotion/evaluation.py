@@ -1,7 +1,8 @@
 """Figures from logits: accuracy and its kin, calibration, one model beside another.
 
-`softmax` and `uncertain` need numpy alone; the rest needs scikit-learn and scipy (extras
-``export``, ``train`` and ``bench`` bring both).
+`fit_confidence`, tests and intervals of shares need scipy, `evaluate` scikit-learn as well (extras
+``export``, ``train`` and ``bench`` bring both); the rest, also `compare` without labels, needs
+numpy alone.
 """
 
 from __future__ import annotations

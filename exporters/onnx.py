@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
 from edge_emotion.errors import ConversionError, MissingExtraError, one_line
 
+from .pictures import full_range
+
 try:
     import keras
     import onnx
@@ -111,7 +113,7 @@ def quantize_onnx(model: onnx.ModelProto, calibration: NDArray[np.uint8]) -> onn
                 quantize_static(
                     prepared,
                     target,
-                    _Pictures(calibration),
+                    _Pictures(full_range(calibration)),
                     quant_format=QuantFormat.QDQ,
                     per_channel=True,
                     reduce_range=True,

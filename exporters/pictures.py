@@ -144,6 +144,21 @@ def check_from(sides: DataSides) -> CheckSet | None:
     )
 
 
+def full_range(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Calibration pictures with 0 and 255 among their pixels, uint8 (N, H, W, C).
+
+    The range of an int8 input is what calibration has seen. Pictures taken in a dim room would have
+    it end below 255, and what a camera sees brighter would be cut off (ONNX) or, where the bytes of
+    a picture are the quantised input, misread (TFLite). If one of the two is missing, a copy is
+    returned in which the first picture has them in two opposite corners.
+    """
+    if pixels.min() == 0 and pixels.max() == 255:
+        return pixels
+    pixels = pixels.copy()
+    pixels[0, 0, 0], pixels[0, -1, -1] = 0, 255
+    return pixels
+
+
 def refuse_overlap(calibration: CalibrationSet, check: CheckSet) -> None:
     """No picture may both calibrate and check.
 

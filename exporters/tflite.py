@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
 from edge_emotion.errors import ConversionError, MissingExtraError
 
+from .pictures import full_range
+
 try:
     import keras
     import tensorflow as tf
@@ -19,6 +21,8 @@ except ImportError as error:
     raise MissingExtraError("exporting to TFLite", "export") from error
 
 SIGNATURE = "serving_default"
+#: Scale and zero point by which a uint8 pixel is its own quantised value.
+PIXELS = (1.0, 0)
 
 
 def convert_tflite(
@@ -41,7 +45,7 @@ def convert_tflite(
     """
     if recipe == "tflite-int8":
         assert calibration is not None
-        pictures = calibration
+        pictures = full_range(calibration)
         converter = tf.lite.TFLiteConverter.from_keras_model(logits_model)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
@@ -106,10 +110,21 @@ def _check(model: Any, recipe: str) -> None:
         )
     if recipe == "tflite-f32" and not floats:
         raise ConversionError(f"{recipe}: no float tensor inside")
+    if recipe == "tflite-int8-dynamic" and all(types[t.type] != "INT8" for t in tensors):
+        raise ConversionError(
+            f"{recipe}: no weights large enough for TFLite to quantise: export tflite-f32"
+        )
     graph = model.subgraphs[0]
-    source = types[graph.tensors[graph.inputs[0]].type]
-    if source != "UINT8":
-        raise ConversionError(f"{recipe}: the input is {source}, not UINT8")
+    image = graph.tensors[graph.inputs[0]]
+    if types[image.type] != "UINT8":
+        raise ConversionError(f"{recipe}: the input is {types[image.type]}, not UINT8")
+    if recipe == "tflite-int8":
+        scale, zero_point = image.quantization.scale[0], image.quantization.zeroPoint[0]
+        if not np.allclose((scale, zero_point), PIXELS, atol=1e-6):
+            raise ConversionError(
+                f"{recipe}: the input's scale is {scale:.6g} and its zero point {zero_point}: "
+                "pixels would be misread"
+            )
 
 
 def _tensor_types() -> dict[int, str]:

@@ -22,7 +22,7 @@ from edge_emotion.training.earlier import (  # noqa: E402
     Teaching,
     open_earlier,
 )
-from edge_emotion.training.fit import build, fit, mix, predict_logits  # noqa: E402
+from edge_emotion.training.fit import _Batches, build, fit, mix, predict_logits  # noqa: E402
 from edge_emotion.training.loading import LoadedPictures  # noqa: E402
 from edge_emotion.training.train import _divide, train_model  # noqa: E402
 from edge_emotion.training.weights import take_weights  # noqa: E402
@@ -238,8 +238,31 @@ def test_a_mixture_has_the_same_shares_of_pixels_targets_and_teachers() -> None:
     alike = asked.astype(int) @ asked.T.astype(int) > 0
     for row, teachers in zip(mixed_targets, mixed_asked, strict=True):
         one, other = np.flatnonzero(row)[[0, -1]]
-        expected = asked[one] if alike[one, other] else [True] * 3
-        assert teachers.tolist() == list(expected)
+        assert alike[one, other] == (asked[one] == asked[other]).all()
+        larger = one if row[one] >= 0.5 else other
+        assert teachers.tolist() == list(asked[larger])
+
+
+def test_a_batch_is_one_mixture(tmp_path: Path) -> None:
+    """Pixels, targets, weights in the loss and who teaches: in the same shares."""
+    count, bright = 8, np.arange(8, dtype=np.uint8)
+    loaded = replace(
+        pictures(count),
+        pixels=np.broadcast_to(bright[:, None, None, None], (count, 16, 16, 1)).copy(),
+        targets=np.eye(count, dtype=np.float32),
+    )
+    weights = np.linspace(0.5, 2, count, dtype=np.float32)
+    asked = np.arange(count)[:, None] % 2 == [0, 1]
+    config = replace(CONFIG, batch_size=count, mixup=1.0)
+    batches = _Batches(config, loaded, np.arange(count), asked, weights, epoch=0)
+    (pixels, teachers), targets, in_loss = batches[0]
+    assert (targets.max(axis=1) < 0.99).sum() >= 4  # some picture may be its own partner
+    np.testing.assert_allclose(pixels[:, 3, 3, 0], targets @ bright, rtol=1e-5)
+    np.testing.assert_allclose(in_loss, targets @ weights, rtol=1e-6)
+    for row, own in zip(targets, teachers, strict=True):
+        assert own.tolist() == asked[row.argmax()].tolist()
+    batches.on_epoch_end()
+    assert not np.allclose(batches[0][1].max(axis=1), targets.max(axis=1))
 
 
 def test_the_teacher_answers_for_the_mixture(tmp_path: Path) -> None:
@@ -504,3 +527,22 @@ def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path)
     expected = -np.log(np.sqrt([32, 12, 4]))
     np.testing.assert_allclose(moved, np.tile(expected - expected.mean(), (48, 1)), atol=1e-4)
     assert asked.history == uniform.history
+
+
+def test_a_uniform_prior_is_of_what_a_picture_weighs(tmp_path: Path) -> None:
+    """A vote for a rare label on a picture of a common one weighs as that picture does."""
+    loaded = pictures()
+    votes = np.array([[1, 0, 0]] * 36 + [[0, 1, 0]] * 6 + [[0.5, 0, 0.5]] * 6, np.float32)
+    loaded, everything = replace(loaded, targets=votes), np.arange(48)
+    config = replace(CONFIG, epochs=1, balance=1.0)
+    asked = fit(config, loaded, everything, everything, tmp_path, LABELS)
+    uniform = fit(
+        replace(config, prior="uniform"), loaded, everything, everything, tmp_path, LABELS,
+        resume=True,
+    )  # fmt: skip
+    pixels = loaded.pixels.astype(np.float32)
+    moved = np.asarray(uniform.logits_model(pixels)) - np.asarray(asked.logits_model(pixels))
+    w = 1 / np.array([39, 6, 3])  # fully balanced
+    split = (w[0] + w[2]) / 2  # weight of a picture with split votes
+    shares = np.log([36 * w[0] + 6 * split * 0.5, 6 * w[1], 6 * split * 0.5])
+    np.testing.assert_allclose(moved, np.tile(shares.mean() - shares, (48, 1)), atol=1e-4)

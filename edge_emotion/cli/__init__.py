@@ -22,8 +22,8 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import complain
-from edge_emotion.errors import EdgeEmotionError, InputError, OutputError
+from edge_emotion.cli.terminal import complain, refused
+from edge_emotion.errors import EdgeEmotionError
 
 INTERRUPTED = 130
 
@@ -46,18 +46,7 @@ class _Group(TyperGroup):
             complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
             raise typer.Exit(EdgeEmotionError.exit_code) from None
         except OSError as error:
-            if error.filename is not None:  # not stdout: a file that nobody expected to fail
-                complain(f"{error.filename}: {error.strerror}")
-                raise typer.Exit(InputError.exit_code) from None
-            raise typer.Exit(_unwritable(error)) from None
-
-
-def _unwritable(error: OSError) -> int:
-    """Say that stdout takes no more, and let what is buffered for it go."""
-    if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
-        complain(f"cannot write the output: {error.strerror or error}")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return OutputError.exit_code
+            raise typer.Exit(refused(error)) from None
 
 
 app = typer.Typer(
@@ -138,4 +127,4 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command began
         raise SystemExit(INTERRUPTED) from None
     except OSError as error:
-        raise SystemExit(_unwritable(error)) from None
+        raise SystemExit(refused(error)) from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sized
 from typing import TypeVar
 
-from edge_emotion.errors import InputError
+from edge_emotion.errors import InputError, OutputError
 
 T = TypeVar("T")
 
@@ -19,6 +20,21 @@ def complain(line: str) -> None:
 def note(line: str) -> None:
     """One line on stderr."""
     print(line, file=sys.stderr)
+
+
+def refused(error: OSError) -> int:
+    """Say what the system refused, where nobody expected it; the exit code.
+
+    Without a name it was stdout, a full disk behind it or a reader that left: what is buffered for
+    it is let go.
+    """
+    if error.filename is not None:
+        complain(f"{error.filename}: {error.strerror}")
+        return InputError.exit_code
+    if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
+        complain(f"cannot write the output: {error.strerror or error}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return OutputError.exit_code
 
 
 class LeftOut:

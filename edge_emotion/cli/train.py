@@ -186,7 +186,7 @@ def train(
         float | None,
         typer.Option(
             help="Augment: each picture and its labels are mixed with another's, in shares of "
-            "Beta(this, this); teachers are shown the mixture."
+            "Beta(this, this), 0.1 to 0.4 are usual; teachers are shown the mixture."
         ),
     ] = None,
 ) -> None:

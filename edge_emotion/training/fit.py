@@ -83,7 +83,8 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         pixels, targets = _pixels(self.loaded, chosen), self.loaded.targets[chosen]
         asked = None if self.asked is None else self.asked[chosen]
         if self.mixup:
-            random = np.random.default_rng([self.seed, self.epoch, batch])
+            # Not `batch`: numpy takes [seed, epoch, 0] for [seed, epoch], which shuffles.
+            random = np.random.default_rng([self.seed, self.epoch, batch + 1])
             pixels, targets, asked = mix(pixels, targets, asked, self.mixup, random)
         return _inputs(pixels, asked), targets, targets @ self.weights
 
@@ -118,7 +119,8 @@ def mix(
     Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018 (arXiv 1710.09412), with
     shares drawn for each picture. A teacher answers for the mixture, which it cannot have learnt by
     heart, as in Beyer et al., "Knowledge distillation: A good teacher is patient and consistent",
-    CVPR 2022 (arXiv 2106.05237).
+    CVPR 2022 (arXiv 2106.05237). The loss weighs a mixture by its mixed target, so that rare labels
+    weigh less, and common ones more, than `label_weights` has it for pictures that are not mixed.
 
     Args:
         pixels: float32 (N, H, W, C).
@@ -128,8 +130,8 @@ def mix(
         random: draws the partners and the shares.
 
     Returns:
-        The three mixed. A mixture is taught by the teachers that teach both of its pictures; by all
-        where no teacher does.
+        The three mixed. A mixture is taught by the teachers that teach both of its pictures; where
+        there are none, by those of the picture with the larger share.
     """
     partner = random.permutation(len(pixels))
     share = random.beta(alpha, alpha, len(pixels)).astype(np.float32)
@@ -138,7 +140,8 @@ def mix(
     mixed_targets = share[:, None] * targets + (1 - share[:, None]) * targets[partner]
     if asked is not None:
         both = asked & asked[partner]
-        asked = both | ~both.any(axis=1, keepdims=True)
+        larger = np.where(share[:, None] >= 0.5, asked, asked[partner])
+        asked = np.where(both.any(axis=1, keepdims=True), both, larger)
     return mixed, mixed_targets, asked
 
 
@@ -277,14 +280,17 @@ def fit(
     logits_model = build(config, len(labels))
     read_variables(folder / KEPT_NAME, logits_model.weights)
     if config.prior == "uniform":
-        _assume_uniform_prior(logits_model, loaded.targets[train].sum(axis=0) * weights)
+        targets = loaded.targets[train]
+        shares = (targets * (targets @ weights)[:, None]).sum(axis=0)
+        _assume_uniform_prior(logits_model, shares)
     return Fitted(logits_model, history, kept_epoch(history, config))
 
 
 def _assume_uniform_prior(logits_model: keras.Model, prior: NDArray[np.float32]) -> None:
     """Take the logarithm of the labels' shares in the loss, (labels,), from the last bias.
 
-    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021. The mean is kept.
+    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021. The mean is kept. The shares
+    are those of pictures as they are, which prediction is about, also after a training with mixup.
     """
     head = logits_model.get_layer(OUTPUT_NAME)
     kernel, bias = head.get_weights()

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_emotion.benchmarks import peer_packages
+from edge_emotion.benchmarks import peer_packages, peers
 from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
 from edge_emotion.benchmarks.crops import read_crops
 from edge_emotion.benchmarks.markdown import pages
@@ -31,7 +31,7 @@ from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
 from edge_emotion.card import FaceCrop
-from edge_emotion.errors import CheckError, DataError, ModelError, UsageError
+from edge_emotion.errors import CheckError, DataError, EdgeEmotionError, ModelError, UsageError
 from edge_emotion.machine import Conditions
 from edge_emotion.training.data import CROPS_NAME, CropRecord
 from tests import tiny
@@ -111,6 +111,16 @@ def test_a_busy_machine_is_told(report: PeersReport) -> None:
     assert f"on {cores} cores when the measurement began" in peers_table(busy)
     own = replace(calm, after=Conditions(None, 0.9 * cores, None))
     assert "Other programs" not in peers_table(own)
+
+
+def test_rounds_that_differ_warn(report: PeersReport) -> None:
+    one = report.measured[0]
+    assert one.latency is not None
+    for factor, warns in ((1.1, False), (1.2, True)):
+        latency = replace(one.latency, round_medians=[1.0, factor])
+        table = peers_table(replace(report, results=[replace(one, latency=latency)]))
+        assert (f"differ by up to {factor - 1:.0%} ({one.name})" in table) is True
+        assert ("Trust only larger ratios." in table) is warns
 
 
 def test_a_page_gets_the_committed_peers(
@@ -368,10 +378,19 @@ def test_a_reason_names_files_and_not_where_they_lie(tmp_path: Path) -> None:
     [
         ([], "name the pictures"),
         (["--fetch"], "--fetch needs --peers FOLDER"),
+        (["absent", "--fetch", "--peers", "p"], "absent: no such file or folder"),
+        (["absent", "--rounds", "0", "--fetch", "--peers", "p"], "--rounds and --runs must be 1"),
+        ([".", "--model", "none", "--fetch", "--peers", "p"], "none"),
+        ([".", "--json", "/dev/null/x", "--fetch", "--peers", "p"], "cannot write /dev/null"),
     ],
 )
-def test_wrong_usage(arguments: list[str], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+def test_what_is_wrong_is_said_before_anything_is_fetched(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peers, "fetch", lambda folder, note: pytest.fail("fetched"))
+    write_class_folders(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EdgeEmotionError, match=message):
         main(arguments)
 
 
