@@ -26,6 +26,7 @@ def caveats(report: BenchReport) -> Iterator[str]:
             f"{data.trained_on} pictures were left out: the model was trained or validated on them."
         )
     yield from unrecorded(data)
+    yield from photographs(report)
     yield from noise(report)
     yield from load(report)
     yield from throttling(report)
@@ -46,6 +47,23 @@ def unrecorded(data: Data) -> Iterator[str]:
         yield (
             "Whether the model was trained on some of these pictures is not known: its folder does "
             "not record them."
+        )
+
+
+def photographs(report: BenchReport) -> Iterator[str]:
+    """Which photographs the model has learnt, as far as that is known."""
+    photos = report.photos
+    if photos is None:
+        return
+    if photos.trained_on:
+        yield (
+            f"{photos.trained_on} photographs were left out: the model was trained or validated on "
+            "them or on faces in them."
+        )
+    if not photos.trained_on_known:
+        yield (
+            "Whether the model was trained on faces in some of these photographs is not known: its "
+            "folder does not record it."
         )
 
 

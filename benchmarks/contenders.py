@@ -46,6 +46,15 @@ class Faces:
     labels: list[str]  # of each face, by its usual name
     left_out: Counter[str]
 
+    @property
+    def size(self) -> str:
+        """Of each face, in words."""
+        sizes = set(self.shapes)
+        if len(sizes) > 1:
+            return "their own sizes"
+        height, width = sizes.pop()
+        return f"{width} x {height} pixels"
+
 
 @dataclass
 class Contender:
@@ -133,6 +142,7 @@ def _waiting(name: str, labels: Sequence[str], *, ours: bool) -> PeerResult:
 def measure(
     contenders: Sequence[Contender],
     faces: Faces,
+    timed_faces: Faces,
     *,
     rounds: int,
     runs: int,
@@ -142,6 +152,15 @@ def measure(
     """Time all in interleaved rounds, a fresh process each, then read every face once more.
 
     A contender that fails is not run again; its result says why.
+
+    Args:
+        contenders: who takes part.
+        faces: to read.
+        timed_faces: to time on, in turn.
+        rounds: processes for each contender.
+        runs: timed in each.
+        warmup: runs before them.
+        progress: wraps the loop over processes.
     """
     order = random.Random(SEED)
     jobs: list[tuple[Contender, bool]] = []
@@ -155,8 +174,9 @@ def measure(
         contender, timed = jobs[i]
         if contender.request is None:
             continue
+        shown = timed_faces if timed else faces
         request = msgspec.structs.replace(
-            contender.request, crops=str(faces.path), shapes=faces.shapes,
+            contender.request, crops=str(shown.path), shapes=shown.shapes,
             warmup=warmup if timed else 0, runs=runs if timed else 0,
             out=None if timed else str(out),
         )  # fmt: skip

@@ -311,7 +311,8 @@ def method_line(report: BenchReport) -> str:
     return (
         f"{'Quick run: ' if s.quick else ''}{s.total_runs} runs behind each percentile, in "
         f"{s.rounds} interleaved rounds of {s.runs}, a fresh process for each artefact, thread "
-        f"count and round, {s.warmup} runs of warm-up. Picture: {s.picture}."
+        f"count and round, {s.warmup} runs of warm-up. Picture: {s.picture}; read as one face: "
+        "none is looked for, and the JPEG is decoded no larger than the model needs."
     )
 
 

@@ -11,11 +11,13 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import ModelCard
@@ -28,6 +30,7 @@ from edge_emotion.training.loading import pixel_hash
 from edge_emotion.training.samples import canonical
 
 from .contenders import Contender, Faces, measure, others, ours, summary
+from .crops import read_crops
 from .module import place_for, raise_failures, run_module, write_report
 from .peer_packages import PEERS, fetch
 from .peers_markdown import peers_table
@@ -95,11 +98,29 @@ def read_faces(
     return Faces(name, into, shapes, found, +left_out)
 
 
+def resized(faces: Faces, side: int, count: int, into: Path) -> Faces:
+    """The first faces at another size.
+
+    Args:
+        faces: from `read_faces`.
+        side: pixels.
+        count: how many at most.
+        into: file for the pixels.
+    """
+    shapes = faces.shapes[:count]
+    with into.open("wb") as file:
+        for pixels in read_crops(faces.path, faces.shapes)[:count]:
+            image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+            file.write(np.asarray(image).tobytes())
+    return replace(faces, path=into, shapes=[(side, side)] * len(shapes))
+
+
 def run_peers(
     data: Path,
     models: Sequence[str],
     folder: Path | None,
     *,
+    side: int | None = None,
     rounds: int = 4,
     runs: int = 100,
     warmup: int = 20,
@@ -111,6 +132,7 @@ def run_peers(
         data: labelled faces, cut out; see `read_dataset`.
         models: of ours: shipped names, folders or files.
         folder: of the peers, filled by `fetch`; None: they are named as missing.
+        side: of the faces that are timed, to which they are resized before; None: as they are.
         rounds: processes for each model, 1 or more.
         runs: timed in each, 1 or more.
         warmup: runs before them.
@@ -153,10 +175,14 @@ def run_peers(
         )  # fmt: skip
         counts = Counter(faces.labels)
         tasks = [Task(labels, sum(counts[x] for x in labels)) for labels in groups]
+        timed = faces
+        if side is not None:
+            timed = resized(faces, side, warmup + runs, Path(scratch) / "timed.rgb")
         before = read_conditions()
         measure(
-            contenders, faces, rounds=rounds, runs=runs, warmup=warmup, progress=progress("timing")
-        )
+            contenders, faces, timed, rounds=rounds, runs=runs, warmup=warmup,
+            progress=progress("timing"),
+        )  # fmt: skip
         after = read_conditions()
         results = [summary(contender, faces, tasks) for contender in contenders]
     machine = read_machine()
@@ -175,6 +201,7 @@ def run_peers(
         tasks=tasks,
         results=results,
         unrecorded=unrecorded,
+        size=timed.size,
     )
     return report, [c.error for c in contenders if c.error is not None]
 
@@ -191,6 +218,7 @@ def main(arguments: list[str]) -> None:
     add("--peers", type=Path, metavar="FOLDER", help="where the peers are, or go")
     add("--fetch", action="store_true", help="first download the peers into FOLDER: 530 MB")
     add("--json", type=Path, help="file, or folder that exists, for the report")
+    add("--side", type=int, help="time on faces resized to this, pixels [default: as they are]")
     add("--rounds", type=int, default=4, help="processes for each figure [default: 4]")
     add("--runs", type=int, default=100, help="runs in each round [default: 100]")
     chosen = parser.parse_args(arguments)
@@ -200,6 +228,8 @@ def main(arguments: list[str]) -> None:
         raise UsageError("name the pictures: python -m edge_emotion.benchmarks.peers DATA")
     if min(chosen.rounds, chosen.runs) < 1:
         raise UsageError("--rounds and --runs must be 1 or more")
+    if chosen.side is not None and not 8 <= chosen.side <= 1024:
+        raise UsageError(f"--side must be 8 to 1024 pixels, not {chosen.side}")
     models = chosen.model or ["edge-cnn"]
     target = place_for(chosen.json, file_name(environment_name(read_machine())))
     if chosen.fetch:
@@ -212,8 +242,9 @@ def main(arguments: list[str]) -> None:
         return
     left_out = LeftOut()
     report, failures = run_peers(
-        chosen.data, models, chosen.peers, rounds=chosen.rounds, runs=chosen.runs, warn=left_out
-    )
+        chosen.data, models, chosen.peers, side=chosen.side, rounds=chosen.rounds,
+        runs=chosen.runs, warn=left_out,
+    )  # fmt: skip
     write_report(target, report.to_json())  # first: a full disk behind stdout must not cost it
     print(peers_table(report))
     raise_failures(failures, len(report.results))

@@ -39,13 +39,14 @@ def _rests_on(report: PeersReport) -> str:
     noisy = max(report.measured, key=lambda r: r.latency.spread if r.latency else 0.0, default=None)
     spread = noisy.latency.spread if noisy and noisy.latency else 0.0
     trust = " Trust only larger ratios." if spread > NOISE else ""
+    size = f" of {report.size}" if report.size else ""
     return (
         f"On {machine_line(report)} ({report.created[:10]}). {report.rounds * report.runs} runs "
         f"behind each percentile, in {report.rounds} interleaved rounds, a fresh process for each, "
-        "one thread; from the uint8 pixels of a cut-out face to probabilities, each model by its "
-        f"own preparation. {report.data}: {tasks}. Of a model that knows more labels the best of "
-        f"those named is taken. Peers run by {engines or 'nothing: none was there'}; fer's own "
-        "package would bring TensorFlow. What the peers were trained on is not known to this "
+        f"one thread; from the uint8 pixels of a cut-out face{size} to probabilities, each model "
+        f"by its own preparation. {report.data}: {tasks}. Of a model that knows more labels the "
+        f"best of those named is taken. Peers run by {engines or 'nothing: none was there'}; fer's "
+        "own package would bring TensorFlow. What the peers were trained on is not known to this "
         f"program. Medians of the rounds differ by up to {spread:.0%}"
         f"{f' ({noisy.name})' if noisy else ''}.{trust}{_unrecorded(report)}{_busy(report)}"
     )

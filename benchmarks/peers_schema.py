@@ -80,6 +80,7 @@ class PeersReport:
     tasks: list[Task]
     results: list[PeerResult]
     unrecorded: list[str] = field(default_factory=list)  # of ours; may be trained on the pictures
+    size: str = ""  # of the faces that were timed, in words; empty: not recorded
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:

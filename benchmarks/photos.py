@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_emotion.artefacts import TrainedOn
 from edge_emotion.card import ModelCard
 from edge_emotion.errors import DataError, InputError, MissingExtraError, UnknownNameError, require
 from edge_emotion.evaluation import wilson
@@ -18,6 +19,7 @@ from edge_emotion.photographs import PhotoPrediction, largest
 from edge_emotion.predictor import FACE_VIEW, MAX_FACES, Predictor
 from edge_emotion.preprocess import Picture, open_picture, open_scaled
 from edge_emotion.training.data import read_dataset
+from edge_emotion.training.loading import pixel_hash
 from edge_emotion.training.samples import Dataset
 
 from .schema import FinderResult, PhotoReport, PhotoSteps, Share
@@ -79,23 +81,27 @@ def measure_photos(
     plan: PhotoPlan,
     model: Path,
     card: ModelCard,
+    trained_on: TrainedOn | None,
     *,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> PhotoReport:
     """Read labelled photographs with each face finder that is there.
 
+    Those that the model was trained or validated on, or faces cut out of them, are left out.
+
     Args:
         plan: from `plan_photos`.
         model: folder or file.
         card: of the model.
+        trained_on: what it was trained on; None: not recorded.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each photograph that cannot be read, once.
 
     Raises:
-        DataError: no photograph can be read.
+        DataError: no photograph can be read, or the model has been trained on them all.
     """
-    dataset = plan.dataset
+    dataset = _unseen(plan.dataset, trained_on, progress("looking for training pictures"))
     predictor = Predictor(model, threads=1)
     results = [FinderResult(name, "skipped", reason) for name, reason in plan.missing.items()]
     unreadable: set[str] = set()
@@ -119,7 +125,31 @@ def measure_photos(
         timed=f"{timed} photographs fitted into {TIMED_SIZE[0]} x {TIMED_SIZE[1]} "
         f"pixels as JPEG of quality 90, {TIMING_ROUNDS} rounds, one thread",
         results=results,
+        trained_on=len(plan.dataset.samples) - len(dataset.samples),
+        trained_on_known=trained_on is not None and trained_on.photographs,
     )
+
+
+def _unseen(
+    dataset: Dataset, trained_on: TrainedOn | None, loop: Callable[[Iterable[int]], Iterable[int]]
+) -> Dataset:
+    if trained_on is None:
+        return dataset
+    known = set(trained_on.all.tolist())
+    unseen = []
+    for i in loop(range(len(dataset.samples))):
+        try:
+            if pixel_hash(open_picture(dataset.samples[i].read())) in known:
+                continue
+        except (InputError, OSError):
+            pass  # said when it is to be answered for
+        unseen.append(dataset.samples[i])
+    if not unseen:
+        raise DataError(
+            f"{dataset.name}: the model has been trained on all of its {len(dataset.samples)} "
+            "photographs"
+        )
+    return replace(dataset, samples=unseen)
 
 
 def _answers(

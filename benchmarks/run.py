@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_emotion.artefacts import find_model
+from edge_emotion.artefacts import find_model, read_trained_on
 from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError, UsageError
 from edge_emotion.gates import Gates
 from edge_emotion.machine import environment_name, read_conditions, read_machine, usable_cores
@@ -123,6 +123,7 @@ def run_benchmark(
     """
     subjects = find_subjects(model)
     plan = None if photos is None else plan_photos(photos, subjects.card.labels, detector)
+    trained_on = None if subjects.folder is None else read_trained_on(subjects.folder)
     errors: dict[str, EdgeEmotionError] = {
         s.recipe: ModelError(missing_file(s)) for s in subjects.files if s.missing
     }
@@ -162,7 +163,7 @@ def run_benchmark(
     if plan is not None:
         try:
             photo_report = measure_photos(
-                plan, find_model(model), card, progress=progress, warn=warn
+                plan, find_model(model), card, trained_on, progress=progress, warn=warn
             )
         except EdgeEmotionError as error:
             wrong.append(error)  # minutes of measuring are not thrown away for it

@@ -180,6 +180,8 @@ class PhotoReport:
     recipe: str  # of the artefact that read the faces
     timed: str  # what the steps were timed on, in words
     results: list[FinderResult]
+    trained_on: int = 0  # left out: the model was trained or validated on them, or on their faces
+    trained_on_known: bool = False  # whether that is recorded of all pictures it was trained on
 
 
 @dataclass(frozen=True)

@@ -177,10 +177,11 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """Which pictures a model has seen, by `pixel_hash`."""
+    """Which pictures a model has seen, by `pixel_hash`, and the photographs they were cut from."""
 
     train: NDArray[np.uint64]
     valid: NDArray[np.uint64]
+    photographs: bool = False  # whether those of all crops are among them
 
     @property
     def all(self) -> NDArray[np.uint64]:
@@ -196,11 +197,12 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     try:
         with np.load(path) as file:
             hashes, train = file["hashes"], int(file["train"])
+            photographs = bool(file.get("photographs", False))
             if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):
                 raise ValueError("not hashes")
     except Exception as error:  # numpy, zip and zlib share no base
         raise ModelError(f"{path}: damaged: copy the model folder again") from error
-    return TrainedOn(hashes[:train], hashes[train:])
+    return TrainedOn(hashes[:train], hashes[train:], photographs)
 
 
 def remove_exports(folder: Path) -> None:

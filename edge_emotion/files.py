@@ -99,13 +99,23 @@ def check_reachable(path: Path) -> None:
 def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
     """Every file in a folder and its sub-folders, sorted; links to folders are not followed.
 
+    Where nobody may look whether a name is a file (a folder that can be listed, but not entered) it
+    counts as one: who reads it is told why not.
+
     Args:
         folder: to look in.
         failed: told of each folder that cannot be listed, which `Path.rglob` would pass over.
     """
     walk = os.walk(folder, onerror=failed)
     found = (Path(parent, name) for parent, _, names in walk for name in names)
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if _may_be_file(path))
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ Float scaling is inside the graphs.
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from pathlib import Path
 from typing import TypeAlias
@@ -48,6 +49,36 @@ FILTERS = {
 }
 
 
+class _NoWarnings:
+    """Silences pillow, which warns of oddities (bombs, palettes, EXIF) handled here or harmless.
+
+    Python's filters are the whole process's: of the threads that decode at one time the first puts
+    them away, and the last puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_NO_WARNINGS = _NoWarnings()
+
+
 def open_picture(picture: Picture, at_least: tuple[int, int] | None = None) -> Image.Image:
     """Decode a picture to upright 8-bit RGB.
 
@@ -85,9 +116,7 @@ def open_scaled(
         )
     name = _name(picture)
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of oddities (bombs, palettes, EXIF) that are handled here or harmless.
-            warnings.simplefilter("ignore")
+        with _NO_WARNINGS:
             if isinstance(picture, Image.Image):
                 upright = _upright_rgb(picture, name)
                 return upright, upright.size

@@ -83,6 +83,11 @@ def make_reader(
             note("finding faces with dlib; edge-emotion fetch yunet gets a finder that sees more")
     else:
         predictor.finder = open_finder(faces, detector=detector, threads=threads)
+    if predictor.card.input.face is None:
+        note(
+            f"{predictor.card.name} does not say how the faces of its training were cut: they are "
+            "cut as FER+ has them; --faces off reads each picture whole"
+        )
     return by_faces
 
 

@@ -61,6 +61,10 @@ def adopt_model(
     if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
         raise UsageError(f"--scale {scale} and --offset {offset}: numbers are needed, scale not 0")
     model = load_keras_model(path)
+    if not model.built:
+        raise ModelError(
+            f"{path}: the network was never built: begin it with keras.Input, or save it after fit"
+        )
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ModelError(
             f"{path}: one picture in and one row of outputs out is what can be exported, not "
@@ -127,7 +131,10 @@ def adopt_model(
 def _cut(model: Any, path: Path) -> tuple[Any, Any]:
     """The network before its softmax, and the last Dense if that one holds the softmax."""
     last = model.layers[-1]
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    activation = getattr(last, "activation", None)
+    if isinstance(activation, layers.Softmax):  # a layer in the place of a function
+        activation = keras.activations.softmax
+    activation = getattr(activation, "__name__", type(activation).__name__)
     source = model.inputs[0]
     if isinstance(last, layers.Softmax) or (
         isinstance(last, layers.Activation) and activation == "softmax"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -98,6 +99,27 @@ def test_the_others_are_still_processed(model_folder: Path, pictures: Path) -> N
     assert result.exit_code == 4
     assert len(result.stdout.splitlines()) == 2
     assert len(result.stderr.splitlines()) == 3
+
+
+def test_pictures_in_a_folder_that_may_be_listed_but_not_entered_are_told(
+    model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(model_folder, pictures)
+    closed = pictures / "a closed one" / "x.png"
+    closed.parent.mkdir()
+    closed.touch()
+    ask = Path.stat
+
+    def stat(self: Path, **options: bool) -> os.stat_result:
+        if self == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return ask(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    result = predict(model_folder, pictures)
+    assert result.exit_code == 4
+    assert result.stdout == whole.stdout
+    assert "x.png: the file is empty" in result.stderr  # it was tried, as all the others
 
 
 def test_a_folder_that_cannot_be_listed_is_told(

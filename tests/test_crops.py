@@ -91,6 +91,39 @@ def test_training_reads_of_a_crop_what_prediction_reads_of_the_photograph(photog
         assert difference.mean() < 2, key  # grey levels
 
 
+def test_a_crop_knows_its_photograph(photographs, tmp_path):
+    crop(photographs, "--out", tmp_path / "out")
+    whole = load_pictures(read_dataset(photographs), InputSpec(48, 48, 1))[0]
+    assert whole.photographs.tolist() == [0] * 4
+    crops = load_pictures(read_dataset(tmp_path / "out"), InputSpec(48, 48, 1))[0]
+    assert crops.photographs.tolist() == whole.hashes.tolist()
+    assert set(crops.seen(np.array([0, 2]))) == {
+        *crops.hashes[[0, 2]].tolist(), *whole.hashes[[0, 2]].tolist(),
+    }  # fmt: skip
+
+    path = tmp_path / "out" / "happy" / "a.png"
+    with Image.open(path) as image:  # as an older version, or another program, writes it
+        image.load()
+        image.save(path)
+    crops = load_pictures(read_dataset(tmp_path / "out"), InputSpec(48, 48, 1))[0]
+    assert crops.photographs is None
+    assert crops.seen(np.array([0, 2])).tolist() == crops.hashes[[0, 2]].tolist()
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 24), (24, 48), (64, 48)])
+def test_a_network_that_is_not_square_sees_the_whole_face_square(
+    photographs, tmp_path, height, width
+):
+    """Stretched to the input, as prediction stretches it."""
+    crop(photographs, "--out", tmp_path / "out", "--size", 144)
+    spec = InputSpec(height, width, 1)
+    loaded = load_pictures(read_dataset(tmp_path / "out"), spec)[0]
+    for key, pixels in zip(loaded.keys, loaded.pixels, strict=True):
+        with Image.open(tmp_path / "out" / key) as image:
+            face = to_tensor(image.convert("RGB").crop((24, 24, 120, 120)), spec)
+        assert np.abs(face.astype(int) - pixels).mean() < 2, key  # grey levels
+
+
 def test_surroundings_are_read_and_their_middle_is_the_face(photographs, tmp_path):
     crop(photographs, "--out", tmp_path / "out")
     dataset = read_dataset(tmp_path / "out")

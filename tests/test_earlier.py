@@ -418,10 +418,24 @@ def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
 def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
     model = replace(teacher([1.0], ["happy"]), seen=np.array([8, 3], np.uint64))
     unrecorded = replace(model, seen=None)
-    train = np.array([5, 3, 5], np.uint64)
-    assert Earlier(model, [unrecorded]).learnt(train).tolist() == [5, 3, 5, 8]
-    assert Earlier(None, [model, model]).learnt(train).tolist() == [5, 3, 5, 8]
-    assert Earlier(unrecorded, []).learnt(train).tolist() == [5, 3, 5]
+    loaded = replace(pictures(6), hashes=np.array([5, 3, 5, 1, 2, 4], np.uint64))
+    train, valid = np.arange(3), np.array([3, 5])
+
+    def learnt(loaded: LoadedPictures, *models: EarlierModel | None) -> tuple[list[int], bool]:
+        known = Earlier(models[0], [m for m in models[1:] if m]).learnt(loaded, train, valid)
+        assert set(known.valid) - {80} == {1, 4}
+        return known.train.tolist(), known.photographs
+
+    assert learnt(loaded, model, unrecorded) == ([5, 3, 5, 8], False)
+    assert learnt(loaded, None, model, model) == ([5, 3, 5, 8], False)
+    assert learnt(loaded, unrecorded) == ([5, 3, 5], False)
+
+    # Crops tell the photograph that they were cut from.
+    cut = replace(loaded, photographs=np.array([0, 70, 70, 80, 0, 0], np.uint64))
+    assert learnt(cut, None) == ([5, 3, 5, 70], True)
+    assert learnt(cut, model) == ([5, 3, 5, 70, 8], False)
+    assert learnt(cut, replace(model, photographs=True)) == ([5, 3, 5, 70, 8], True)
+    assert Earlier(None, []).learnt(cut, train, valid).valid.tolist() == [1, 4, 80]
 
 
 def test_the_original_protocol_still_holds_the_publishers_test_out() -> None:

@@ -576,8 +576,9 @@ def test_an_unknown_recipe_suggests_the_nearest(trained: Path) -> None:
     assert "did you mean 'tflite-int8'" in result.stderr
 
 
+@pytest.mark.parametrize("head", ["softmax", "Softmax"])
 def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
-    faces: Path, unseen: Path, tmp_path: Path
+    faces: Path, unseen: Path, tmp_path: Path, head: str
 ) -> None:
     import keras
     from keras import layers
@@ -587,7 +588,7 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
             keras.Input((32, 32, 3)),
             layers.Conv2D(8, 3, activation="relu"),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(3, activation="softmax"),
+            layers.Dense(3, activation=layers.Softmax() if head == "Softmax" else head),
         ]
     )
     foreign.save(tmp_path / "own.keras")
@@ -620,7 +621,9 @@ def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_
         [keras.Input((1, 4097, 1)), layers.GlobalMaxPooling2D(), layers.Dense(3)]
     )
     wide.save(tmp_path / "wide.keras")
-    failures = (("two", "2 outputs"), ("lost", "no numbers"), ("wide", "not within 1..4096"))
+    keras.Sequential([layers.Flatten(), layers.Dense(3)]).save(tmp_path / "unbuilt.keras")
+    failures = (("two", "2 outputs"), ("lost", "no numbers"), ("wide", "not within 1..4096"),
+                ("unbuilt", "was never built"))  # fmt: skip
     for name, words in failures:
         result = run(
             "export", tmp_path / f"{name}.keras", "--labels", "angry,happy,sad", "--out",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
-from edge_emotion import MissingExtraError, ModelError, UnknownNameError, fetch
+from edge_emotion import MissingExtraError, ModelCard, ModelError, UnknownNameError, fetch
 from edge_emotion.cli import app
 from edge_emotion.faces import YuNet, best_finder, open_finder
 from edge_emotion.fetch import DETECTOR_VARIABLE
@@ -108,6 +109,19 @@ def test_a_detector_beside_what_leaves_it_out_is_usage(tiny_yunet, model_folder,
     for faces in ("auto", "yunet"):
         result = run(model_folder, picture, "--faces", faces, "--detector", tiny_yunet)
         assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("without_dlib")
+def test_a_model_that_does_not_say_how_faces_were_cut_is_named(tiny_yunet, model_folder, tmp_path):
+    card = ModelCard.read(model_folder)
+    replace(card, input=replace(card.input, face=None)).write(model_folder)
+    picture = tmp_path / "a.png"
+    pictures.rgb().save(picture)
+    result = run(model_folder, picture, "--detector", tiny_yunet)
+    assert result.exit_code == 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("tiny does not say how the faces of its training were cut")
+    assert run(model_folder, picture, "--faces", "off").stderr == ""
 
 
 # Bad files

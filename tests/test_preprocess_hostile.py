@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_emotion import InputSpec, PictureError, preprocess
-from edge_emotion.preprocess import MAX_PIXELS
+from edge_emotion.preprocess import MAX_PIXELS, open_picture
 from tests import pictures
 
 SPEC = InputSpec(16, 16, 1)
@@ -234,3 +235,21 @@ def test_any_bytes_raise_nothing_but_picture_error(data):
 def test_a_picture_cut_anywhere_raises_nothing_but_picture_error(name):
     for end in range(0, len(BASES[name]), 7):
         picture_or_picture_error(BASES[name][:end])
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(tmp_path):
+    """They are the whole process's: no thread may take those of another for its own."""
+    data = pictures.encode(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG")
+    before = list(warnings.filters)
+    reading = []
+    for name in ("first", "second"):
+        pipe = tmp_path / name
+        os.mkfifo(pipe)
+        thread = threading.Thread(target=open_picture, args=(pipe,))
+        thread.start()
+        reading.append((thread, pipe.open("wb")))  # it waits for the picture
+    for thread, writer in reading:  # the first to begin is the first to end
+        with writer:
+            writer.write(data)
+        thread.join()
+    assert list(warnings.filters) == before

@@ -114,3 +114,13 @@ def test_a_full_disk_is_one_line_and_no_crash(faces: Path, tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     files = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert files == {"config.json", "kept.npz"}
+
+
+def test_labels_with_dollars_are_no_formulas(tmp_path: Path) -> None:
+    """Matplotlib would read what is between two of them, after all the training."""
+    faces = write_class_folders(tmp_path / "$_$ faces", 20)
+    (faces / "sad").rename(faces / "$_$")
+    result = train(faces, "--run", tmp_path / "run", "--name", "costs $5_$", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    model = tmp_path / "run" / "model"
+    assert {"README.md", "confusion.png", "curves.png"} <= {path.name for path in model.iterdir()}

@@ -98,6 +98,7 @@ def test_first_block_lost_and_last_written(tmp_path: Path) -> None:
         (b'{"path": "x", "size": true, "mtime_ns": 3}\n{}\n', 1),
         (b'{"path": "x", "size": 2, "mtime_ns": 3}\nmine\n', 2),
         (b"\xff\xd8\xff\xe0" * 1_000_000, 1),
+        (b'{"path": "of predict --json.png", "label": "sad"}\n', 1),
         (b'{"path": "torn in the mi\n{"path": "x", "size": 2, "mtime_ns": 3}\n', 1),
     ],
 )

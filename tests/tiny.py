@@ -21,6 +21,7 @@ from edge_emotion.card import (
     Confidence,
     DataRecord,
     ExportRecord,
+    FaceCrop,
     InputSpec,
     ModelCard,
     SplitCount,
@@ -42,7 +43,7 @@ def make_card(**changes: Any) -> ModelCard:
     card = ModelCard(
         name="tiny",
         labels=LABELS,
-        input=InputSpec(SIDE, SIDE, 1),
+        input=InputSpec(SIDE, SIDE, 1, face=FaceCrop()),
         licence="CC0-1.0",
         intended_use="tests",
         out_of_scope="everything else",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.card import FaceCrop
@@ -17,6 +18,7 @@ from edge_emotion.faces import Finder
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
+from edge_emotion.training.loading import PHOTOGRAPH, pixel_hash
 from edge_emotion.training.samples import Sample
 
 
@@ -33,8 +35,9 @@ def crop_faces(
 ) -> CropRecord:
     """Cut the largest face out of each labelled photograph, level, with its surroundings.
 
-    Photographs without a face are left out and counted. What an earlier, interrupted run with the
-    same settings made is kept.
+    Each crop records which photograph it is of, so that a model knows on which it must not be
+    measured. Photographs without a face are left out and counted. What an earlier, interrupted run
+    with the same settings made is kept.
 
     Args:
         data: class folders, see `edge_emotion.training.data.read_dataset`.
@@ -100,12 +103,14 @@ def crop_faces(
             continue
         largest = max(faces, key=lambda f: f.box[2] * f.box[3])
         crop = cut_square(image, face_square(largest.landmarks, wide), side)
+        record = PngInfo()
+        record.add_text(PHOTOGRAPH, f"{pixel_hash(image):x}")
         with replacing(path) as temporary:
-            crop.save(temporary, "PNG")
+            crop.save(temporary, "PNG", pnginfo=record)
         made += 1
-    record = CropRecord(context, face, finder.name, made, without, unreadable)
-    _write(out, record)
-    return record
+    cut = CropRecord(context, face, finder.name, made, without, unreadable)
+    _write(out, cut)
+    return cut
 
 
 def _write(out: Path, record: CropRecord) -> None:

@@ -82,7 +82,10 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
             raise DataError(f"{path}: the name {name!a} is not UTF-8: rename the folder") from error
     crops = _crops(path)
     context = crops.context if crops else 1.0
-    samples = [replace(s, dataset=dataset.name, context=context) for s in dataset.samples]
+    samples = [
+        replace(s, dataset=dataset.name, context=context, crop=crops is not None)
+        for s in dataset.samples
+    ]
     return replace(dataset, samples=samples, face=crops.face if crops else dataset.face)
 
 

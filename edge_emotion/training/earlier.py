@@ -30,6 +30,7 @@ from edge_emotion.runtimes import check_fits
 from edge_emotion.runtimes.keras import KerasRuntime
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.loading import LoadedPictures
 from edge_emotion.training.recogniser import is_recogniser, read_recogniser
 from edge_emotion.training.samples import canonical
 
@@ -53,6 +54,7 @@ class EarlierModel:
     prior: str = "data"  # see `TrainConfig.prior`
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
     body: str | None = None  # see `TrainConfig.body`
+    photographs: bool = False  # whether `seen` holds those of its crops, see `TrainedOn`
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -92,6 +94,7 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
         card.name, card.keras_sha256, runtime.logits_model, card.labels,
         card.confidence.temperature, None if known is None else known.train,
         card.training.config.get("prior", "data"), body=card.training.config.get("body"),
+        photographs=known is not None and known.photographs,
     )  # fmt: skip
 
 
@@ -138,14 +141,26 @@ class Earlier:
         initial = None if self.initial is None else str(self.initial)
         return {"initial": initial, "teachers": [str(teacher) for teacher in self.teachers] or None}
 
-    def learnt(self, train: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """`train` and what else the earlier models have learnt, as `pixel_hash`.
+    def learnt(
+        self, loaded: LoadedPictures, train: NDArray[np.int64], valid: NDArray[np.int64]
+    ) -> TrainedOn:
+        """What a network knows that was trained with these models' help.
 
-        A network that builds on them knows their pictures, too.
+        Their training pictures are its own, too.
+
+        Args:
+            loaded: the pictures.
+            train: indices of those that it was trained on.
+            valid: and of those that validated it.
         """
+        own = loaded.seen(train)
         models = [*filter(None, [self.initial]), *self.teachers]
-        known = [model.seen for model in models if model.seen is not None]
-        return np.concatenate([train, np.setdiff1d(np.concatenate([train, *known]), train)])
+        theirs = [model.seen for model in models if model.seen is not None]
+        return TrainedOn(
+            np.concatenate([own, np.setdiff1d(np.concatenate([own, *theirs]), own)]),
+            loaded.seen(valid),
+            loaded.photographs is not None and all(model.photographs for model in models),
+        )
 
     def asked(self, pictures: NDArray[np.uint64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which teachers teach a picture when they are cross-fitted.

@@ -68,7 +68,7 @@ def cross_validate(
         words = f"fold {number} of {plan.folds}, grouped by duplicates (seed {config.seed})"
         splits = count_splits(dataset.labels, loaded, parts)
         of_fold = replace(record, split=words, splits=splits)
-        write_seen(earlier.learnt(loaded.hashes[parts["train"]]), loaded.hashes[inner], own)
+        write_seen(earlier.learnt(loaded, parts["train"], inner), own)
         write_model(fitted, dataset, config, own, of_fold, confidence, [figures], earlier)
         accuracies.append(figures.accuracy)
         log(f"fold {number}: accuracy {accuracies[-1]:.3f} on {len(held_out)} pictures")

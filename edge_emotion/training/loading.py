@@ -19,6 +19,9 @@ from edge_emotion.errors import DataError, InputError, MissingExtraError, Output
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
 from edge_emotion.training.samples import Dataset, Sample, SplitName
 
+#: Text chunk of a crop's PNG: `pixel_hash` of its photograph, hexadecimal.
+PHOTOGRAPH = "edge-emotion photograph"
+
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
@@ -36,9 +39,19 @@ class LoadedPictures:
     datasets: list[str]  # name of the data set of each
     #: (N, H + 2 m, W + 2 m, C): `pixels` with what is around them, for augmentation; None: m = 0.
     surroundings: NDArray[np.uint8] | None = None
+    #: (N,), `pixel_hash` of the photograph of which each is a crop, 0: it is none; None: some crop
+    #: does not record it.
+    photographs: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def seen(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """`pixel_hash` of some pictures and, as far as recorded, of their photographs."""
+        if self.photographs is None:
+            return self.hashes[rows]
+        photographs = np.unique(self.photographs[rows])
+        return np.concatenate([self.hashes[rows], photographs[photographs > 0]])
 
 
 def pixel_hash(image: Image.Image) -> int:
@@ -46,6 +59,13 @@ def pixel_hash(image: Image.Image) -> int:
     digest = hashlib.sha256(b"%d %d " % image.size)
     digest.update(image.tobytes())
     return int.from_bytes(digest.digest()[:8], "little")
+
+
+def _photograph(crop: Image.Image) -> int:
+    try:
+        return int(crop.info.get(PHOTOGRAPH, "0"), 16) & (2**64 - 1)
+    except (TypeError, ValueError):  # not ours
+        return 0
 
 
 def _phash(image: Image.Image) -> NDArray[np.uint64]:
@@ -88,8 +108,8 @@ def load_pictures(
     """
     count = len(dataset.samples)
     borders = [_border(sample, spec) for sample in dataset.samples]
-    border = 0 if middle else max(borders)
-    shape = (count, spec.height + 2 * border, spec.width + 2 * border, spec.channels)
+    above, beside = (0, 0) if middle else (max(b[axis] for b in borders) for axis in (0, 1))
+    shape = (count, spec.height + 2 * above, spec.width + 2 * beside, spec.channels)
     wide: NDArray[np.uint8]
     if cache is None:
         wide = np.empty(shape, np.uint8)
@@ -98,22 +118,20 @@ def load_pictures(
     kept: list[int] = []
     hashes = np.zeros(count, np.uint64)
     phashes = np.zeros((count, 4), np.uint64)
+    photographs = np.zeros(count, np.uint64)
     dropped: Counter[str] = Counter()
     for i in progress(range(count)):
         sample = dataset.samples[i]
         try:
             picture = sample.read()
             image = open_picture(picture)  # in full: the hashes do not depend on the input's size
-            if own := borders[i]:
-                wider = replace(spec, height=spec.height + 2 * own, width=spec.width + 2 * own)
+            if any(borders[i]):
+                y, x = borders[i]
+                wider = replace(spec, height=spec.height + 2 * y, width=spec.width + 2 * x)
                 tensor = to_tensor(image, wider)
             else:
                 tensor = preprocess(picture, spec)  # as in prediction: large JPEGs by draft
-            if own > border:
-                tensor = tensor[own:-own, own:-own]
-            elif own < border:
-                pad = border - own
-                tensor = np.pad(tensor, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
+            tensor = _frame(_frame(tensor, 0, shape[1]), 1, shape[2])
         except (InputError, OSError, KeyError) as error:
             dropped["unreadable"] += 1
             warn(f"left out: {error}")
@@ -121,6 +139,8 @@ def load_pictures(
         row = len(kept)
         wide[row] = tensor
         hashes[row] = pixel_hash(image)
+        if sample.crop:
+            photographs[row] = _photograph(image)
         if near:
             phashes[row] = _phash(image)
         kept.append(i)
@@ -128,9 +148,9 @@ def load_pictures(
         raise DataError(f"{dataset.name}: none of {count} pictures could be read")
     n = len(kept)
     samples = [dataset.samples[i] for i in kept]
-    inner = slice(border, -border or None)
+    recorded = all(photographs[row] for row, sample in enumerate(samples) if sample.crop)
     loaded = LoadedPictures(
-        pixels=wide[:n, inner, inner],
+        pixels=wide[:n, above : above + spec.height, beside : beside + spec.width],
         targets=np.array([s.target for s in samples], np.float32),
         labels=np.array([s.label for s in samples], np.int64),
         hashes=hashes[:n],
@@ -138,13 +158,23 @@ def load_pictures(
         splits=[s.split for s in samples],
         keys=[s.key for s in samples],
         datasets=[s.dataset for s in samples],
-        surroundings=wide[:n] if border else None,
+        surroundings=wide[:n] if above or beside else None,
+        photographs=photographs[:n] if recorded else None,
     )
     return loaded, dropped
 
 
-def _border(sample: Sample, spec: InputSpec) -> int:
-    """How many pixels of a sample's picture lie around the face square on each side.
+def _frame(pixels: NDArray[np.uint8], axis: int, side: int) -> NDArray[np.uint8]:
+    """The middle of a picture along an axis, or the picture with its edges mirrored around it."""
+    more = (side - pixels.shape[axis]) // 2
+    if more < 0:
+        return pixels.take(range(-more, side - more), axis)
+    pad = [(more, more) if i == axis else (0, 0) for i in range(pixels.ndim)]
+    return np.pad(pixels, pad, mode="symmetric")
+
+
+def _border(sample: Sample, spec: InputSpec) -> tuple[int, int]:
+    """How many pixels of a sample's picture lie above and below, left and right of the face square.
 
     Raises:
         DataError: the picture is said to be smaller than the square, or far larger.
@@ -154,7 +184,8 @@ def _border(sample: Sample, spec: InputSpec) -> int:
             f"{sample.dataset}: crops of {sample.context} face squares are not within 1 to 4: "
             "make the folder again"
         )
-    return round(max(spec.height, spec.width) * (sample.context - 1) / 2)
+    around = (sample.context - 1) / 2
+    return round(spec.height * around), round(spec.width * around)
 
 
 def _reserve(cache: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.artefacts import remove_exports
+from edge_emotion.artefacts import TrainedOn, remove_exports
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CARD_NAME,
@@ -151,14 +151,16 @@ def write_model(
     return card
 
 
-def write_seen(train: NDArray[np.uint64], valid: NDArray[np.uint64], plan: Plan) -> None:
+def write_seen(known: TrainedOn, plan: Plan) -> None:
     """Hashes of the pictures that the network was trained and validated on.
 
     What was exported or distilled from an earlier model there goes.
     """
     remove_exports(plan.out)
     with replacing(plan.out / TRAINED_ON_NAME) as path:
-        np.savez_compressed(path, hashes=np.concatenate([train, valid]), train=len(train))
+        np.savez_compressed(
+            path, hashes=known.all, train=len(known.train), photographs=known.photographs
+        )
 
 
 def write_distilled(

@@ -17,6 +17,7 @@ try:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["text.parse_math"] = False  # labels are the user's, dollars and all
     from matplotlib import pyplot as plt
 except ImportError as error:
     raise MissingExtraError("drawing plots", "train") from error

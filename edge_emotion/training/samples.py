@@ -33,6 +33,7 @@ class Sample:
     read: Callable[[], Picture]
     dataset: str = ""  # name of the data set
     context: float = 1.0  # side of the picture / side of the face square in its middle
+    crop: bool = False  # cut out of a photograph by `edge-emotion crop`
 
     @property
     def label(self) -> int:

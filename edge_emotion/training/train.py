@@ -191,7 +191,7 @@ def _train(
         initial=earlier.initial, teachers=earlier.teachers, asked=asked, resume=plan.resume,
         callbacks=callbacks("training"), log=log,
     )  # fmt: skip
-    seen = earlier.learnt(loaded.hashes[parts["train"]]), loaded.hashes[parts["valid"]]
+    seen = earlier.learnt(loaded, parts["train"], parts["valid"])
     if config.learn_all:
         dataset = replace(dataset, labels=[name for name, _ in gathered.chosen])
         fitted = replace(fitted, logits_model=keep_outputs(fitted.logits_model, outputs))
@@ -199,7 +199,7 @@ def _train(
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
     # The card last: a folder that has one is whole, and knows its training pictures.
-    write_seen(*seen, plan)
+    write_seen(seen, plan)
     write_distilled(fitted, plan, config, progress)
     card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)

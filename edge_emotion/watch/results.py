@@ -138,8 +138,9 @@ class Results:
                 continue
             # One line at a time is on its way to the disk: only the last can be torn. Its parts
             # may have got there in any order, and what did not reads as zeros.
-            torn = all(byte in (0, head) for byte, head in zip(line, _HEAD, strict=False))
-            if file.read(1) or not torn:
+            torn = not line.endswith(b"\n") or 0 in line
+            ours = all(byte in (0, head) for byte, head in zip(line, _HEAD, strict=False))
+            if file.read(1) or not (torn and ours):
                 raise OutputError(
                     f"{self.path}: line {number} is not one of edge-emotion watch: "
                     "name another file, or repair it"

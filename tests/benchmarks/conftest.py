@@ -42,7 +42,10 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
-def record_trained_on(folder: Path, pictures: list[Path], valid: Sequence[Path] = ()) -> None:
+def record_trained_on(
+    folder: Path, pictures: list[Path], valid: Sequence[Path] = (), *, photographs: bool = False
+) -> None:
     """Say in a model folder that it was trained on these, and validated on those."""
     hashes = np.array([pixel_hash(open_picture(p)) for p in [*pictures, *valid]], np.uint64)
-    np.savez(folder / TRAINED_ON_NAME, hashes=hashes, train=len(pictures))
+    record = {"photographs": True} if photographs else {}  # once there was no such entry
+    np.savez(folder / TRAINED_ON_NAME, hashes=hashes, train=len(pictures), **record)

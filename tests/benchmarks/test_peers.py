@@ -26,7 +26,7 @@ from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others
 from edge_emotion.benchmarks.crops import read_crops
 from edge_emotion.benchmarks.markdown import pages
 from edge_emotion.benchmarks.peer_packages import PEERS, Peer
-from edge_emotion.benchmarks.peers import common_labels, main, read_faces, run_peers
+from edge_emotion.benchmarks.peers import common_labels, main, read_faces, resized, run_peers
 from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
@@ -326,10 +326,14 @@ def test_rounds_are_fresh_requests_and_faces_are_read_once_at_the_end(faces: Fac
         return CropTimes("e", "1", 0.3, 0.2, 0.1, [1.0] * request.runs, 5000 + len(asked))
 
     contender = _contender(run)
-    measure([contender], faces, rounds=2, runs=4, warmup=3)
-    assert [(r.runs, r.warmup, r.out is None) for r in asked] == [
-        (4, 3, True), (4, 3, True), (0, 0, False),
+    timed = resized(faces, 8, 1, faces.path.with_name("timed.rgb"))
+    assert (timed.shapes, timed.path.stat().st_size) == ([(8, 8)], 8 * 8 * 3)
+    assert (faces.size, timed.size) == ("4 x 4 pixels", "8 x 8 pixels")
+    measure([contender], faces, timed, rounds=2, runs=4, warmup=3)
+    assert [(r.runs, r.warmup, r.out is None, r.shapes[0]) for r in asked] == [
+        (4, 3, True, (8, 8)), (4, 3, True, (8, 8)), (0, 0, False, (4, 4)),
     ]  # fmt: skip
+    assert [Path(r.crops) for r in asked] == [timed.path, timed.path, faces.path]
     found = summary(contender, faces, [Task(["happy", "sad"], 2), Task(["happy", "contempt"], 1)])
     assert found.peak_rss == 5002  # the process that reads every face does not count
     assert found.latency is not None
@@ -346,7 +350,7 @@ def test_one_that_fails_is_not_run_again_and_says_why(faces: Faces) -> None:
         raise CheckError("made: killed by SIGILL")
 
     contender = _contender(run)
-    measure([contender], faces, rounds=3, runs=1, warmup=0)
+    measure([contender], faces, faces, rounds=3, runs=1, warmup=0)
     found = summary(contender, faces, [])
     assert len(asked) == 1
     assert (found.status, found.reason) == ("failed", "made: killed by SIGILL")
@@ -379,6 +383,7 @@ def test_a_reason_names_files_and_not_where_they_lie(tmp_path: Path) -> None:
         ([], "name the pictures"),
         (["--fetch"], "--fetch needs --peers FOLDER"),
         (["absent", "--fetch", "--peers", "p"], "absent: no such file or folder"),
+        (["absent", "--side", "2"], "--side must be 8 to 1024 pixels, not 2"),
         (["absent", "--rounds", "0", "--fetch", "--peers", "p"], "--rounds and --runs must be 1"),
         ([".", "--model", "none", "--fetch", "--peers", "p"], "none"),
         ([".", "--json", "/dev/null/x", "--fetch", "--peers", "p"], "cannot write /dev/null"),
@@ -477,7 +482,7 @@ def test_the_real_peers_run(peer: Peer, tmp_path: Path) -> None:
     data = write_class_folders(tmp_path / "faces", 2)
     faces = read_faces(data, ["angry", "happy"], np.empty(0, np.uint64), tmp_path / "faces.rgb")
     (contender,) = others(Path(where), [peer])
-    measure([contender], faces, rounds=1, runs=2, warmup=1)
+    measure([contender], faces, faces, rounds=1, runs=2, warmup=1)
     assert contender.result.status == "measured", contender.result.reason
     rows = contender.probabilities
     assert rows is not None

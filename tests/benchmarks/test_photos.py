@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from edge_emotion.artefacts import read_trained_on
 from edge_emotion.benchmarks import photos
 from edge_emotion.benchmarks.schema import BenchReport, FinderResult, PhotoReport
 from edge_emotion.card import ModelCard
@@ -16,6 +17,8 @@ from edge_emotion.cli import app
 from edge_emotion.errors import DataError, MissingExtraError
 from edge_emotion.faces import Face, typical_landmarks
 from tests import tiny
+
+from .conftest import record_trained_on
 
 LABELS = list(tiny.SHADES.values())
 
@@ -57,7 +60,8 @@ def scenes(tmp_path: Path) -> Path:
 
 def measure(scenes: Path, folder: Path) -> PhotoReport:
     card = ModelCard.read(folder)
-    return photos.measure_photos(photos.plan_photos(scenes, card.labels), folder, card)
+    plan = photos.plan_photos(scenes, card.labels)
+    return photos.measure_photos(plan, folder, card, read_trained_on(folder))
 
 
 def by_finder(report: PhotoReport, finder: str) -> FinderResult:
@@ -117,6 +121,41 @@ def test_nothing_readable_is_said(folder: Path, tmp_path: Path) -> None:
         path.write_bytes(b"no picture")
     with pytest.raises(DataError, match="none of its photographs"):
         measure(tmp_path / "broken", folder)
+
+
+def test_photographs_that_the_model_knows_are_left_out(scenes: Path, folder: Path) -> None:
+    assert measure(scenes, folder).trained_on_known is False
+    everything = sorted(p for p in scenes.rglob("*.png") if p.name != "broken.png")
+    record_trained_on(folder, everything[:1], everything[1:3])
+    report = measure(scenes, folder)
+    assert (report.samples, report.unreadable, report.trained_on) == (4, 1, 3)
+    assert report.trained_on_known is False  # an older record, without the photographs of crops
+    record_trained_on(folder, everything[:1], photographs=True)
+    report = measure(scenes, folder)
+    assert (report.trained_on, report.trained_on_known) == (1, True)
+    next(scenes.rglob("broken.png")).unlink()
+    record_trained_on(folder, everything)
+    with pytest.raises(DataError, match="trained on all of its 7 photographs"):
+        measure(scenes, folder)
+
+
+def test_bench_says_which_photographs_it_left_out(
+    scenes: Path, folder: Path, tmp_path: Path
+) -> None:
+    known = sorted(scenes.rglob("48.png"))[:1]
+    record_trained_on(folder, known)
+    json = tmp_path / "r.json"
+    CliRunner().invoke(
+        app, ["bench", str(folder), "--photos", str(scenes), "--json", str(json), *QUICK]
+    )
+    verdict = " ".join(BenchReport.read(json).verdict)
+    assert "1 photographs were left out: the model was trained or validated on them" in verdict
+    assert "faces in some of these photographs is not known" in verdict
+    record_trained_on(folder, known, photographs=True)
+    CliRunner().invoke(
+        app, ["bench", str(folder), "--photos", str(scenes), "--json", str(json), *QUICK]
+    )
+    assert "is not known" not in " ".join(BenchReport.read(json).verdict)
 
 
 QUICK = ("--quick", "--rounds", "1", "--runs", "5", "--threads", "1")
