@@ -52,6 +52,7 @@ def labelled_pictures(
     into: Path,
     *,
     include_training: bool = False,
+    divided: bool = False,
     validation: bool = False,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
@@ -66,6 +67,7 @@ def labelled_pictures(
         folder: of the model, which records what it was trained on; None: not known.
         into: folder for the pixels.
         include_training: do not leave them out, and call the figures what they then are.
+        divided: instead, what a cross-validation divides: all but the publisher's test split.
         validation: instead, the pictures that the model was validated on, and no others: choices
             between models are made on them, so that test pictures choose nothing.
         progress: wraps the loop over pictures.
@@ -85,11 +87,14 @@ def labelled_pictures(
     if validation and known is None:
         raise UsageError(f"{card.name} does not record which pictures it was validated on")
     split = "valid" if validation else "test"
-    part = [s for s in dataset.samples if s.split == split]
-    if part:
+    part = [s for s in dataset.samples if (s.split == split) is not divided]
+    if divided:
+        left_out["in the publisher's test split"] += len(dataset.samples) - len(part)
+    elif part:
         left_out[f"not in the publisher's {split} split"] += len(dataset.samples) - len(part)
+    if part:
         dataset = replace(dataset, samples=part)
-    if part or validation:
+    if not divided and (part or validation):
         name += f" {split}"
     pixels = into / "labelled.npy"
     loaded, unreadable = load_pictures(

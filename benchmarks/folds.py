@@ -73,7 +73,9 @@ def measure_folds(
     for i in progress("folds")(range(len(subjects))):
         fold = subjects[i]
         with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
-            pictures = labelled_pictures(data, fold.card, fold.folder, Path(scratch), warn=warn)
+            pictures = labelled_pictures(
+                data, fold.card, fold.folder, Path(scratch), divided=True, warn=warn
+            )
             if not pictures.data.trained_on_known:
                 raise ModelError(f"{models[i]}: does not record what it was trained on")
             assert pictures.labels is not None
@@ -85,9 +87,12 @@ def measure_folds(
         labels.append(pictures.labels)
         for recipe, own in found.items():
             logits[recipe].append(own / fold.card.confidence.temperature)
-            by_fold[recipe].append(float((own.argmax(axis=1) == pictures.labels).mean()))
     assert pictures is not None  # argparse wants one model at least
-    _check_disjoint(rows)
+    for i, own_rows in enumerate(_held_out(rows)):
+        rows[i], labels[i] = rows[i][own_rows], labels[i][own_rows]
+        for recipe, parts in logits.items():
+            parts[i] = parts[i][own_rows]
+            by_fold[recipe].append(float((parts[i].argmax(axis=1) == labels[i]).mean()))
     merged = replace(
         pictures,
         data=replace(pictures.data, samples=sum(map(len, rows))),
@@ -104,12 +109,22 @@ def _calibrated(card: ModelCard) -> ModelCard:
     return replace(card, confidence=Confidence())
 
 
-def _check_disjoint(rows: Sequence[NDArray[np.int64]]) -> None:
-    if len(np.unique(np.concatenate(rows))) < sum(map(len, rows)):
+def _held_out(rows: Sequence[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
+    """Of the pictures that each fold has not seen, those that the others have.
+
+    What none has seen was left out of all of them, as a duplicate of a test picture is.
+    """
+    seen_by_none = rows[0]
+    for own in rows[1:]:
+        seen_by_none = np.intersect1d(seen_by_none, own)
+    held_out = [~np.isin(own, seen_by_none) for own in rows]
+    left = np.concatenate([own[kept] for own, kept in zip(rows, held_out, strict=True)])
+    if len(np.unique(left)) < len(left) or not all(kept.any() for kept in held_out):
         raise DataError(
             "pictures that more than one of the models has not seen: name the folds of one "
             "cross-validation, and the data that it divided"
         )
+    return held_out
 
 
 def folds_table(folds: Folds) -> str:

@@ -83,15 +83,17 @@ class Confidence:
     Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
 
-    temperature: float = 1.0  # logits are divided by it before the softmax; > 0
+    temperature: float = 1.0  # logits are divided by it before the softmax; 0.001..1000
     threshold: float = 0.0  # a top probability below it is "uncertain"; 0..1
     coverage: float = 1.0  # share of the fitting pictures at or above the threshold; 0..1
     fitted_on: str = "nothing"  # split, always a validation split
     samples: int = 0  # pictures fitted on
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature {self.temperature} is not above 0")
+        if not 1e-3 <= self.temperature <= 1e3:
+            raise ValueError(f"temperature {self.temperature} is not within 0.001..1000")
+        if not (0 <= self.threshold <= 1 and 0 <= self.coverage <= 1):
+            raise ValueError(f"threshold {self.threshold}, coverage {self.coverage}: not in 0..1")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class DataRecord:
     splits: list[SplitCount]
     dropped: dict[str, int]  # reason -> pictures
     grouped: dict[str, int] = field(default_factory=dict)  # reason -> pictures kept on one side
+
+    def __post_init__(self) -> None:
+        if len({frozenset(split.per_label) for split in self.splits}) > 1:
+            raise ValueError("the splits count other labels")
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,10 @@ class Evaluation:
     confusion: list[list[int]]  # rows: true label, columns: predicted, in the order of the labels
     accuracy_most_certain: float | None = None  # of the 90 % with the highest score, 0..1
     accuracy_mirrored: float | None = None  # by the mean with the answer to the mirror image, 0..1
+
+    def __post_init__(self) -> None:
+        if {len(self.confusion), *map(len, self.confusion)} != {len(self.per_label)}:
+            raise ValueError("the confusion matrix is not one of the labels in per_label")
 
     @property
     def caveat(self) -> str:
@@ -211,7 +221,7 @@ class ExportRecord:
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
             raise ValueError(f"recipe {self.recipe!r} is none of {', '.join(RECIPES)}")
-        if Path(self.file).name != self.file:
+        if not is_name(self.file):
             raise ValueError(f"file {self.file!r} is not a name in the model's own folder")
 
 
@@ -237,6 +247,10 @@ class ModelCard:
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels must be two or more, each once, not {self.labels}")
+        if not is_name(self.name):  # reports are called by it
+            raise ValueError(f"name {self.name!r} is no file's name")
+        if not all(label.isprintable() for label in self.labels):  # a terminal will show them
+            raise ValueError(f"labels {self.labels} are not printable")
         if self.schema_version != SCHEMA_VERSION:
             raise ValueError(
                 f"schema_version {self.schema_version} is not {SCHEMA_VERSION}: "
@@ -300,6 +314,11 @@ class ModelCard:
         """The card that goes inside one export: itself only, without its own hash."""
         record = dataclasses.replace(record, sha256=None, bytes=None)
         return dataclasses.replace(self, exports=[record])
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a file's name, in one folder and in one line."""
+    return text.isprintable() and text not in ("", ".", "..") and Path(text).name == text
 
 
 def check_recipe(name: str) -> str:

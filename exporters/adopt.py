@@ -16,6 +16,7 @@ from edge_emotion.card import (
     ModelCard,
     Resize,
     TrainingRecord,
+    is_name,
 )
 from edge_emotion.errors import MissingExtraError, ModelError, UsageError
 from edge_emotion.files import replacing, sha256, tool_versions
@@ -58,6 +59,10 @@ def adopt_model(
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise UsageError(f"--labels must be two or more, each once, not {', '.join(labels)}")
+    if not all(label.isprintable() for label in labels):
+        raise UsageError(f"--labels {labels}: they must be printable")
+    if not is_name(path.stem):
+        raise UsageError(f"{path.name!r}: the model is called by its file: rename it")
     if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
         raise UsageError(f"--scale {scale} and --offset {offset}: numbers are needed, scale not 0")
     model = load_keras_model(path)

@@ -168,6 +168,14 @@ def test_a_single_file_with_its_card_inside_is_enough(tmp_path: Path) -> None:
     assert ModelCard.read(tmp_path / "b" / "model").exports[0].sha256 is not None
 
 
+def test_a_name_that_no_archive_takes(tmp_path: Path) -> None:
+    file = tmp_path / f"{'n' * 120}.tflite"
+    file.write_bytes(tiny.export_bytes("tflite-int8"))
+    result = bundle("--out", tmp_path / "b.tar.gz", "--model", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "rename it, in 100 bytes at most" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["it's.tflite", "$(id).tflite", "100%.tflite", "a\nb.tflite"])
 def test_a_name_that_a_shell_would_read_otherwise(tmp_path: Path, name: str) -> None:
     file = tmp_path / name

@@ -33,17 +33,33 @@ COUNT = st.integers(0, 2**53)
 INTERVAL = st.tuples(SHARE, SHARE)
 TOOLS = st.dictionaries(TEXT, TEXT, max_size=2)
 
+NAME = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
+
+
+def evaluations(labels: list[str]) -> st.SearchStrategy[Evaluation]:
+    n = len(labels)
+    return st.builds(
+        Evaluation, TEXT, st.sampled_from(["held-out", "cross-validation", "training-set"]), COUNT,
+        SHARE, INTERVAL, SHARE, SHARE, SHARE,
+        st.fixed_dictionaries(
+            dict.fromkeys(labels, st.builds(ClassMetrics, SHARE, SHARE, SHARE, COUNT))
+        ),
+        st.lists(st.lists(COUNT, min_size=n, max_size=n), min_size=n, max_size=n),
+    )  # fmt: skip
+
+
+def splits(labels: list[str]) -> st.SearchStrategy[list[SplitCount]]:
+    count = st.builds(SplitCount, TEXT, COUNT, st.fixed_dictionaries(dict.fromkeys(labels, COUNT)))
+    return st.lists(count, max_size=2)
+
+
+LABELS = st.lists(NAME, min_size=1, max_size=3, unique=True)
 DATA = st.builds(
     DataRecord, TEXT, TEXT, TEXT, TEXT, TEXT, COUNT,
-    st.lists(st.builds(SplitCount, TEXT, COUNT, st.dictionaries(TEXT, COUNT)), max_size=2),
+    LABELS.flatmap(splits),
     st.dictionaries(TEXT, COUNT, max_size=2), st.dictionaries(TEXT, COUNT, max_size=2),
 )  # fmt: skip
-EVALUATION = st.builds(
-    Evaluation, TEXT, st.sampled_from(["held-out", "cross-validation", "training-set"]), COUNT,
-    SHARE, INTERVAL, SHARE, SHARE, SHARE,
-    st.dictionaries(TEXT, st.builds(ClassMetrics, SHARE, SHARE, SHARE, COUNT), max_size=2),
-    st.lists(st.lists(COUNT, max_size=2), max_size=2),
-)  # fmt: skip
+EVALUATION = LABELS.flatmap(evaluations)
 AGREEMENT = st.builds(
     Agreement, TEXT, COUNT, SHARE, SHARE, SHARE, st.floats(0, 99),
     st.none() | SHARE, st.none() | SHARE, st.none() | st.floats(-1, 1), st.none() | INTERVAL,
@@ -59,7 +75,7 @@ EXPORT = st.builds(
     st.none() | AGREEMENT, st.lists(AGREEMENT, max_size=1),
 )  # fmt: skip
 CARD = st.builds(
-    ModelCard, TEXT, st.lists(TEXT, min_size=2, max_size=4, unique=True),
+    ModelCard, NAME, st.lists(NAME, min_size=2, max_size=4, unique=True),
     st.builds(InputSpec, st.integers(1, 4096), st.integers(1, 4096), st.sampled_from([1, 3])),
     TEXT, TEXT, TEXT,
     st.builds(
@@ -91,6 +107,22 @@ def changed(**changes):
     return json.dumps(json.loads(make_card().to_json()) | changes)
 
 
+DATA_RECORD = json.loads(make_card().to_json())["data"]
+OTHER_LABELS = DATA_RECORD | {
+    "splits": [
+        {"name": name, "pictures": 1, "per_label": {label: 1}}
+        for name, label in (("train", "sad"), ("test", "happy"))
+    ]
+}
+NOT_SQUARE = {
+    "data": "d", "protocol": "held-out", "samples": 1, "accuracy": 1, "accuracy_interval": [0, 1],
+    "balanced_accuracy": 1, "macro_f1": 1, "ece": 0, "confusion": [[1]],
+    "per_label": {
+        x: {"precision": 1, "recall": 1, "f1": 1, "support": 1} for x in ("sad", "happy")
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -113,6 +145,15 @@ def changed(**changes):
         (changed(input={"height": 8, "width": 8, "channels": 1, "resize": "cubic"}), "resize"),
         (changed(output="probabilities"), "$.output"),
         (changed(confidence={"temperature": 0}), "temperature 0"),
+        (changed(confidence={"temperature": 1e-320}), "temperature 1e-320"),
+        (changed(confidence={"threshold": -5}), "threshold -5.0"),
+        (changed(confidence={"coverage": 9}), "coverage 9.0"),
+        (changed(name="x/../../y"), "name 'x/../../y' is no file's name"),
+        (changed(name=".."), "is no file's name"),
+        (changed(name="a\nb"), "is no file's name"),
+        (changed(labels=["sad", "x\n\u001b[31m"]), "are not printable"),
+        (changed(data=OTHER_LABELS), "the splits count other labels"),
+        (changed(evaluations=[NOT_SQUARE]), "the confusion matrix is not one of"),
         (changed(exports=[{"recipe": "onnx-int4"}]), "$.exports[0]"),
     ],
 )
@@ -137,7 +178,13 @@ def test_field_of_a_later_minor_version_is_ignored():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"recipe": "onnx-int4"}, {"file": "../model.onnx"}, {"file": "/model.onnx"}],
+    [
+        {"recipe": "onnx-int4"},
+        {"file": "../model.onnx"},
+        {"file": "/model.onnx"},
+        {"file": ".."},
+        {"file": ""},
+    ],
 )
 def test_an_export_is_a_known_recipe_in_the_model_s_own_folder(changes):
     record = json.loads(make_card().with_export(make_record("onnx-f32")).to_json())["exports"][0]

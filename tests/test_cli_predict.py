@@ -122,6 +122,27 @@ def test_pictures_in_a_folder_that_may_be_listed_but_not_entered_are_told(
     assert "x.png: the file is empty" in result.stderr  # it was tried, as all the others
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_end(model_folder: Path, pictures: Path) -> None:
+    draw_face("happy", 1).save(pictures / "a é中.png")
+    for form in ([], ["--csv"], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "predict", "--model", model_folder, "--faces", "off",
+             *form, pictures / "a é中.png", pictures / "a.png"],
+            capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"}, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+        *_, first, second = done.stdout.splitlines()
+        if form != ["--json"]:
+            assert b"a \xe9\\u4e2d.png" in first
+        assert b"a.png" in second
+
+
+def test_annotate_wants_a_name(model_folder: Path, pictures: Path) -> None:
+    result = predict(model_folder, pictures, "--annotate", "")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--annotate: name a folder" in result.stderr
+
+
 def test_a_folder_that_cannot_be_listed_is_told(
     model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def test_misspelt_hyper_parameter_suggests_the_nearest(toml):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("epochs = 0", "epochs must be 1 or more, not 0"),
+        ("epochs = 0", "epochs must be 1 to 1000000, not 0"),
         ("epochs = '7'", "Expected `int`"),
         ("epochs = 7.5", "Expected `int`"),
         ("seed = -1", "seed"),

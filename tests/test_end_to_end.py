@@ -366,6 +366,21 @@ def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path
     assert both.exit_code == 2
 
 
+def test_folds_divide_what_the_publisher_does_not_test_on(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_class_folders(data / "train", 20)
+    write_class_folders(data / "test", 4, first_seed=5000)
+    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--channels", "1"]
+    trained = run("train", data, "--run", tmp_path / "run", "--folds", "2", *small)
+    assert trained.exit_code == 0, trained.stderr
+    folds = measure_folds([tmp_path / f"run/fold-{n}/model" for n in (1, 2)], data)
+    whole = ModelCard.read(tmp_path / "run/model").evaluations[0]
+    assert 50 < folds.pictures == whole.samples < 60  # some are nearly the same as one of test
+    figures = folds.measured["keras"].evaluation
+    assert figures is not None
+    assert figures.confusion == whole.confusion
+
+
 def test_folds_are_exported_and_scored_on_what_each_has_not_seen(
     faces: Path, unseen: Path, tmp_path: Path
 ) -> None:

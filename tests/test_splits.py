@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_emotion import DataError
 from edge_emotion.artefacts import TrainedOn
 from edge_emotion.training.loading import SPLITS, LoadedPictures, count_splits
-from edge_emotion.training.splits import fold_pictures, split_pictures
+from edge_emotion.training.splits import duplicate_groups, fold_pictures, split_pictures
 
 pytest.importorskip("sklearn", reason="needs the extra train")
 LABELS = ["angry", "happy", "sad"]
@@ -83,7 +83,27 @@ def test_fractions_are_of_everything_and_of_each_label(valid, test):
         assert len(parts[name]) / 360 == pytest.approx(fraction, abs=0.015)
         shares = np.bincount(labels[parts[name]], minlength=3) / [60, 180, 120]
         np.testing.assert_allclose(shares, fraction, atol=0.03)
-        assert (f"{name}: {fraction:.0%}, stratified" in words) == (fraction > 0)
+        share = len(parts[name]) / 360  # what was cut, not what was asked for
+        assert (f"{name}: {share:.0%}, stratified" in words) == (fraction > 0)
+
+
+@pytest.mark.parametrize("valid", [0.02, 0.03, 0.05, 0.07])
+def test_small_fractions_are_small(valid):
+    loaded = labelled(np.repeat([0, 1, 2], [400, 1200, 800]))
+    parts, _, _ = divide(loaded, np.arange(2400), valid=valid, test=0.0)
+    assert len(parts["valid"]) / 2400 == pytest.approx(valid, rel=0.12)
+
+
+def test_halves_leave_next_to_nothing_and_do_not_crash():
+    parts, _, _ = divide(labelled(np.arange(1200) % 3), np.arange(1200), valid=0.499, test=0.499)
+    assert 0 < len(parts["train"]) < 30
+
+
+def test_a_subject_is_not_nothing():
+    loaded = labelled(np.arange(30) % 3)
+    groups, reasons = duplicate_groups(loaded, subject="x*")
+    assert len(set(groups)) == 30
+    assert not reasons["of a subject seen before"]
 
 
 def test_the_same_seed_divides_the_same_and_another_does_not():

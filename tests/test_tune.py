@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion.cli import app
-from edge_emotion.errors import CheckError
+from edge_emotion.errors import CheckError, UsageError
 
 from .generated import write_class_folders
 
@@ -129,6 +129,12 @@ def test_the_front_is_what_no_trial_is_better_than(
     assert set(out.iterdir()) == {out / n for n in (TRIALS_NAME, STUDY_NAME, JOURNAL_NAME)} | set(
         out.glob("front-*")
     )
+
+
+def test_bodies_are_of_edge_cnn_alone() -> None:
+    base = TrainConfig(architecture="baseline-cnn")
+    with pytest.raises(UsageError, match="--bodies are of edge-cnn, not of baseline-cnn"):
+        make_space(base, [], bodies=["c8 r"])
 
 
 def test_bodies_are_searched_and_each_is_measured_once(

@@ -26,6 +26,7 @@ from edge_emotion.runtimes import runtime_name
 
 MANIFEST = "MANIFEST.sha256"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+LONGEST_NAME = 100  # of a file in a USTAR archive, bytes
 #: An empty venv with pip in it, bytecode included.
 _VENV_BYTES = 24 << 20
 
@@ -80,6 +81,8 @@ def make_bundle(
     artefact = choose(model, recipe)
     if not re.fullmatch(r"[\w .+-]+", artefact.path.name):  # a shell and systemd will read it
         raise UsageError(f"{artefact.path}: rename it, in letters, digits, spaces and . + - _")
+    if len(artefact.path.name.encode()) > LONGEST_NAME:
+        raise UsageError(f"{artefact.path}: rename it, in {LONGEST_NAME} bytes at most")
     if detector is not None:
         _check_detector(detector)
     with _beside(out) as stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import glob
 import itertools
@@ -69,6 +70,8 @@ def predict(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
+    if annotate == Path():
+        raise UsageError("--annotate: name a folder for the copies")
 
     from edge_emotion import Predictor
     from edge_emotion.reading import make_reader, read_boxes
@@ -83,12 +86,13 @@ def predict(
         boxes=read_boxes(boxes) if boxes else None,
         note=note,
     )
-    for stream in (sys.stdin, sys.stdout):
+    codecs.register_error("edge-emotion", _write_anyhow)
+    for stream, errors in (sys.stdin, "surrogateescape"), (sys.stdout, "edge-emotion"):
         if hasattr(stream, "reconfigure"):  # file names need not be UTF-8
-            stream.reconfigure(errors="surrogateescape")
+            stream.reconfigure(errors=errors)
     writer = _Csv(predictor.labels) if as_csv else _JsonLines() if as_json else _Lines()
     annotator = None
-    if annotate:
+    if annotate is not None:
         from edge_emotion.cli.annotate import Annotator
 
         annotator = Annotator(annotate, predictor.labels)
@@ -172,6 +176,14 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
             yield _NothingFoundError(argument, "no picture matches")
     else:
         yield path
+
+
+def _write_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A name's undecodable bytes as they are; what the terminal's encoding lacks as \\uXXXX."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 class _Lines:

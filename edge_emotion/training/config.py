@@ -42,7 +42,7 @@ SHARE = Range(0, 1)
 BELOW_1 = Range(0, 1, below=True)
 #: What the numbers of `TrainConfig` may be.
 RANGES = {
-    **dict.fromkeys(("epochs", "batch_size", "patience"), Range(1)),
+    **dict.fromkeys(("epochs", "batch_size", "patience"), Range(1, 1_000_000)),
     "seed": Range(0, 2**32 - 1),
     "size": Range(8, 1024),
     "width": Range(0.05, 8),
@@ -199,7 +199,7 @@ def given_values(file: Path | None, arguments: dict[str, Any]) -> dict[str, Any]
     if file is not None:
         try:
             given = tomllib.loads(file.read_text("utf-8"))
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise InputError(f"{file}: not a TOML file: {error}") from error
         except OSError as error:
             raise InputError(f"{file}: {error.strerror or error}") from error

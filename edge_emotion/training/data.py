@@ -80,6 +80,8 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
             name.encode()
         except UnicodeEncodeError as error:  # no card could name it, after hours of training
             raise DataError(f"{path}: the name {name!a} is not UTF-8: rename the folder") from error
+        if not name.isprintable():
+            raise DataError(f"{path}: the name {name!a} is not one line of text: rename the folder")
     crops = _crops(path)
     context = crops.context if crops else 1.0
     samples = [

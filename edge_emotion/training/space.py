@@ -52,6 +52,8 @@ def make_space(
     Raises:
         UsageError: nothing is left to search, or a size, width or body is impossible.
     """
+    if bodies is not None and base.architecture != "edge-cnn":
+        raise UsageError(f"--bodies are of edge-cnn, not of {base.architecture}")
     _check(base, "size", sizes)
     _check(base, "width", widths)
     _check(base, "body", bodies)

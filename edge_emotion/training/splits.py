@@ -82,7 +82,8 @@ def duplicate_groups(
             raise UsageError(f"--subject {subject!r} is no regular expression: {error}") from error
         seen: dict[tuple[str, str], int] = {}
         for i, (dataset, key) in enumerate(zip(loaded.datasets, loaded.keys, strict=True)):
-            if (found := re.search(subject, key)) is None:
+            found = re.search(subject, key)
+            if found is None or not found.group():
                 continue
             other = seen.setdefault((dataset, found.group()), i)
             if other != i:
@@ -139,6 +140,7 @@ def split_pictures(
         own = np.flatnonzero(datasets == dataset)
         where = f"{dataset}: " if len(set(loaded.datasets)) > 1 else ""
         rest = 1.0
+        free = np.isin(own, parts["train"]).sum()  # what the publisher has not set apart
         for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
             if np.isin(own, parts[name]).any():
                 words.append(f"{where}{name}: the publisher's")
@@ -148,7 +150,7 @@ def split_pictures(
                 left = np.intersect1d(own, parts["train"])
                 if like is None:
                     cut = _cut(loaded, groups, left, fraction / rest, seed)
-                    how = f"{fraction:.0%}, stratified by label, duplicates kept together"
+                    how = f"{len(cut) / free:.0%}, stratified by label, duplicates kept together"
                 else:
                     cut = _cut_like(loaded, left, like, name)
                     how = f"that of {like[0]}"
@@ -184,12 +186,10 @@ def _cut(
     share: float,
     seed: int,
 ) -> NDArray[np.int64]:
-    """Some of the fewest folds that make up `share` to a hundredth."""
-    taken, folds = next(
-        (k, n)
-        for n in range(2, 101)
-        if (k := max(1, round(share * n))) < n and abs(k / n - share) <= 0.01
-    )
+    """Some of the fewest folds that make up `share`, to a hundredth and a fifteenth of itself."""
+    found = [(min(n - 1, max(1, round(share * n))), n) for n in range(2, 101)]
+    near = [(k, n) for k, n in found if abs(k / n - share) <= min(0.01, share / 15)]
+    taken, folds = near[0] if near else min(found, key=lambda kn: abs(kn[0] / kn[1] - share))
     parts = fold_pictures(loaded, groups, indices, folds, seed)
     return np.sort(np.concatenate(parts[:taken]))
 

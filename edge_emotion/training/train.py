@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -22,6 +23,7 @@ from edge_emotion.card import (
     TRAINED_ON_NAME,
     DataRecord,
     ModelCard,
+    is_name,
 )
 from edge_emotion.errors import UsageError
 from edge_emotion.files import check_folder, write_bytes
@@ -126,6 +128,9 @@ def _alone(run: Path) -> Iterator[None]:
             raise UsageError(
                 f"another edge-emotion train is at work in {run}: name another --run, or end it"
             ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks
+                raise
         yield
     finally:
         os.close(fd)
@@ -209,7 +214,7 @@ def _train(
 
 def _check_run(plan: Plan) -> None:
     """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
-    if not plan.name or plan.name != Path(plan.name).name:
+    if not is_name(plan.name):
         raise UsageError(f"--name {plan.name!r}: a name without / is needed")
     if _has_epochs(plan.run) and not plan.resume:
         raise UsageError(

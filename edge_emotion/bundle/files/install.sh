@@ -425,7 +425,7 @@ rm -f "$UNIT_FILE.older"
 
 if [ -n "$folder" ]; then
     case $(stat -L -c %A "$folder") in
-        d??????r?x) ;;
+        d??????r?[xt]) ;;
         *) say "the service may not read $folder: chmod o+rx $(quoted "$folder"), or" \
             "setfacl -m u:$ACCOUNT:rx $(quoted "$folder")" ;;
     esac
