@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.card import RECIPES, Confidence, ModelCard
 from edge_emotion.cli.terminal import LeftOut, progress
-from edge_emotion.errors import DataError, ModelError
+from edge_emotion.errors import DataError, ModelError, UsageError
 from edge_emotion.evaluation import Logits
 
 from .accuracy import Measured, Pictures, judge, labelled_pictures, run_subjects
@@ -46,7 +46,7 @@ def measure_folds(
     """Score every artefact that all folds have, each fold on what it was not trained on.
 
     Args:
-        models: the folds' model folders.
+        models: the folds' model folders, two or more.
         data: the pictures that the folds divide.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each picture that cannot be read.
@@ -54,8 +54,11 @@ def measure_folds(
     Raises:
         ModelError: a folder is no model, or does not know what it was trained on.
         DataError: the models are not the folds of a cross-validation on these pictures.
+        UsageError: fewer than two models.
         EdgeEmotionError: an artefact cannot be run.
     """
+    if len(models) < 2:
+        raise UsageError("name two folds or more: RUN/fold-*/model")
     subjects = [find_subjects(model) for model in models]
     recipes = [
         recipe

@@ -42,18 +42,31 @@ class PhotoPlan:
     dataset: Dataset
     finders: dict[str, Finder | None]  # name -> finder; None: each photograph as one face
     missing: dict[str, str]  # name -> why that finder is not there
+    trained_on: int = 0  # photographs left out: the model was trained on them, or on their faces
+    trained_on_known: bool = False  # whether that is recorded of all pictures it was trained on
 
 
-def plan_photos(folder: Path, labels: Sequence[str], detector: Path | None = None) -> PhotoPlan:
+def plan_photos(
+    folder: Path,
+    labels: Sequence[str],
+    detector: Path | None = None,
+    trained_on: TrainedOn | None = None,
+    *,
+    progress: Wrap = lambda description: lambda items: items,
+) -> PhotoPlan:
     """Look at everything that may be wrong before minutes of measuring begin.
+
+    Photographs that the model was trained or validated on, or faces cut out of them, are left out.
 
     Args:
         folder: class folders of photographs, see `read_dataset`.
         labels: of the model; the folder has them all.
         detector: YuNet's file; None: see `edge_emotion.faces.detector_path`.
+        trained_on: what the model was trained on; None: not recorded.
+        progress: makes a wrapper for a loop, from what the loop does.
 
     Raises:
-        DataError: no class folders, or not one for each label.
+        DataError: no class folders, not one for each label, or nothing but training pictures.
         ModelError: the detector's file is damaged, or not YuNet's.
         MissingExtraError: scikit-learn is not installed.
     """
@@ -74,34 +87,34 @@ def plan_photos(folder: Path, labels: Sequence[str], detector: Path | None = Non
         finders["hog"] = open_finder("hog")
     except MissingExtraError as error:
         missing["hog"] = str(error)
-    return PhotoPlan(dataset, finders | {WHOLE: None}, missing)
+    unseen = _unseen(dataset, trained_on, progress("looking for training pictures"))
+    return PhotoPlan(
+        unseen, finders | {WHOLE: None}, missing, len(dataset.samples) - len(unseen.samples),
+        trained_on is not None and trained_on.photographs,
+    )  # fmt: skip
 
 
 def measure_photos(
     plan: PhotoPlan,
     model: Path,
     card: ModelCard,
-    trained_on: TrainedOn | None,
     *,
     progress: Wrap = lambda description: lambda items: items,
     warn: Callable[[str], None] = lambda line: None,
 ) -> PhotoReport:
     """Read labelled photographs with each face finder that is there.
 
-    Those that the model was trained or validated on, or faces cut out of them, are left out.
-
     Args:
         plan: from `plan_photos`.
         model: folder or file.
         card: of the model.
-        trained_on: what it was trained on; None: not recorded.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each photograph that cannot be read, once.
 
     Raises:
-        DataError: no photograph can be read, or the model has been trained on them all.
+        DataError: no photograph can be read.
     """
-    dataset = _unseen(plan.dataset, trained_on, progress("looking for training pictures"))
+    dataset = plan.dataset
     predictor = Predictor(model, threads=1)
     results = [FinderResult(name, "skipped", reason) for name, reason in plan.missing.items()]
     unreadable: set[str] = set()
@@ -125,8 +138,8 @@ def measure_photos(
         timed=f"{timed} photographs fitted into {TIMED_SIZE[0]} x {TIMED_SIZE[1]} "
         f"pixels as JPEG of quality 90, {TIMING_ROUNDS} rounds, one thread",
         results=results,
-        trained_on=len(plan.dataset.samples) - len(dataset.samples),
-        trained_on_known=trained_on is not None and trained_on.photographs,
+        trained_on=plan.trained_on,
+        trained_on_known=plan.trained_on_known,
     )
 
 
@@ -147,7 +160,7 @@ def _unseen(
     if not unseen:
         raise DataError(
             f"{dataset.name}: the model has been trained on all of its {len(dataset.samples)} "
-            "photographs"
+            "photographs: name others"
         )
     return replace(dataset, samples=unseen)
 

@@ -122,8 +122,10 @@ def run_benchmark(
         EdgeEmotionError: no artefact could be run; the first one's error.
     """
     subjects = find_subjects(model)
-    plan = None if photos is None else plan_photos(photos, subjects.card.labels, detector)
     trained_on = None if subjects.folder is None else read_trained_on(subjects.folder)
+    plan = None
+    if photos is not None:
+        plan = plan_photos(photos, subjects.card.labels, detector, trained_on, progress=progress)
     errors: dict[str, EdgeEmotionError] = {
         s.recipe: ModelError(missing_file(s)) for s in subjects.files if s.missing
     }
@@ -163,7 +165,7 @@ def run_benchmark(
     if plan is not None:
         try:
             photo_report = measure_photos(
-                plan, find_model(model), card, trained_on, progress=progress, warn=warn
+                plan, find_model(model), card, progress=progress, warn=warn
             )
         except EdgeEmotionError as error:
             wrong.append(error)  # minutes of measuring are not thrown away for it

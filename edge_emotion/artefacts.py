@@ -104,6 +104,11 @@ def read_card(path: Path) -> ModelCard:
         return ModelCard.read(path)
     name = runtime_name(path)
     if name == "keras":
+        if not (path.parent / CARD_NAME).is_file():
+            raise ModelError(
+                f"{path}: no {CARD_NAME} beside it: of a network from elsewhere edge-emotion "
+                "export makes a model folder, with --labels and --out"
+            )
         return ModelCard.read(path.parent)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")

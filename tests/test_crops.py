@@ -97,6 +97,7 @@ def test_a_crop_knows_its_photograph(photographs, tmp_path):
     assert whole.photographs.tolist() == [0] * 4
     crops = load_pictures(read_dataset(tmp_path / "out"), InputSpec(48, 48, 1))[0]
     assert crops.photographs.tolist() == whole.hashes.tolist()
+    assert crops.photographs_known
     assert set(crops.seen(np.array([0, 2]))) == {
         *crops.hashes[[0, 2]].tolist(), *whole.hashes[[0, 2]].tolist(),
     }  # fmt: skip
@@ -106,8 +107,20 @@ def test_a_crop_knows_its_photograph(photographs, tmp_path):
         image.load()
         image.save(path)
     crops = load_pictures(read_dataset(tmp_path / "out"), InputSpec(48, 48, 1))[0]
-    assert crops.photographs is None
-    assert crops.seen(np.array([0, 2])).tolist() == crops.hashes[[0, 2]].tolist()
+    assert not crops.photographs_known
+    assert crops.photographs.tolist() == [0, *whole.hashes[1:].tolist()]  # the others still do
+    assert crops.seen(np.array([0, 2])).tolist() == [
+        *crops.hashes[[0, 2]].tolist(), whole.hashes[2],
+    ]  # fmt: skip
+
+
+def test_two_photographs_of_one_name_are_refused_before_any_is_cut(photographs, tmp_path):
+    for name in ("a.jpg", "a.jpg.png"):  # beside a.png: a.jpg becomes a.jpg.png, as the other does
+        photograph((112, 112)).save(photographs / "happy" / name)
+    result = crop(photographs, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "happy/a.jpg and happy/a.jpg.png have one name" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 24), (24, 48), (64, 48)])

@@ -431,7 +431,9 @@ def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
     assert learnt(loaded, unrecorded) == ([5, 3, 5], False)
 
     # Crops tell the photograph that they were cut from.
-    cut = replace(loaded, photographs=np.array([0, 70, 70, 80, 0, 0], np.uint64))
+    some = replace(loaded, photographs=np.array([0, 70, 70, 80, 0, 0], np.uint64))
+    assert learnt(some, None) == ([5, 3, 5, 70], False)  # not all of them do
+    cut = replace(some, photographs_known=True)
     assert learnt(cut, None) == ([5, 3, 5, 70], True)
     assert learnt(cut, model) == ([5, 3, 5, 70, 8], False)
     assert learnt(cut, replace(model, photographs=True)) == ([5, 3, 5, 70, 8], True)

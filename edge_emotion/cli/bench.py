@@ -84,7 +84,8 @@ def bench(
         bool,
         typer.Option(
             "--include-training-pictures",
-            help="Keep pictures that the model was trained on; the figures are marked as such.",
+            help="Keep pictures of --data that the model was trained on; the figures are marked as "
+            "such.",
         ),
     ] = False,
     layers: Annotated[

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,9 +75,11 @@ def predict(
         raise UsageError("--annotate: name a folder for the copies")
 
     from edge_emotion import Predictor
+    from edge_emotion.quiet import quiet
     from edge_emotion.reading import make_reader, read_boxes
 
-    predictor = Predictor(model, runtime=runtime, threads=threads, mirror=mirror)
+    with quiet() if runtime == "keras" else nullcontext():  # TensorFlow speaks while it loads
+        predictor = Predictor(model, runtime=runtime, threads=threads, mirror=mirror)
     read = make_reader(
         predictor,
         faces,

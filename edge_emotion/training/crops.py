@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,13 +70,12 @@ def crop_faces(
         wide = FaceCrop(face.margin * context, face.drop)
     except ValueError as error:
         raise UsageError(f"--margin times --context: {error}") from error
+    paths = _places(dataset.samples, out)
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
-    names = Counter(Path(sample.key).with_suffix("") for sample in dataset.samples)
     made = without = unreadable = 0
     for sample in progress(dataset.samples):
-        name = Path(sample.key).with_suffix("")
-        path = out / (f"{sample.key}.png" if names[name] > 1 else f"{name}.png")
+        path = paths[sample.key]
         if path.exists():
             try:
                 with Image.open(path) as earlier:
@@ -111,6 +110,21 @@ def crop_faces(
     cut = CropRecord(context, face, finder.name, made, without, unreadable)
     _write(out, cut)
     return cut
+
+
+def _places(samples: Sequence[Sample], out: Path) -> dict[str, Path]:
+    """Where the crop of each photograph goes."""
+    names = Counter(Path(sample.key).with_suffix("") for sample in samples)
+    places = {}
+    taken: dict[Path, str] = {}
+    for sample in samples:
+        name = Path(sample.key).with_suffix("")
+        path = out / (f"{sample.key}.png" if names[name] > 1 else f"{name}.png")
+        if path in taken:
+            raise UsageError(f"{taken[path]} and {sample.key} have one name: rename one of them")
+        taken[path] = sample.key
+        places[sample.key] = path
+    return places
 
 
 def _write(out: Path, record: CropRecord) -> None:

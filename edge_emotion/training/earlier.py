@@ -159,7 +159,7 @@ class Earlier:
         return TrainedOn(
             np.concatenate([own, np.setdiff1d(np.concatenate([own, *theirs]), own)]),
             loaded.seen(valid),
-            loaded.photographs is not None and all(model.photographs for model in models),
+            loaded.photographs_known and all(model.photographs for model in models),
         )
 
     def asked(self, pictures: NDArray[np.uint64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:

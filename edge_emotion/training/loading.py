@@ -39,9 +39,9 @@ class LoadedPictures:
     datasets: list[str]  # name of the data set of each
     #: (N, H + 2 m, W + 2 m, C): `pixels` with what is around them, for augmentation; None: m = 0.
     surroundings: NDArray[np.uint8] | None = None
-    #: (N,), `pixel_hash` of the photograph of which each is a crop, 0: it is none; None: some crop
-    #: does not record it.
+    #: (N,), `pixel_hash` of the photograph of which each is a crop; 0: of none, or not recorded.
     photographs: NDArray[np.uint64] | None = None
+    photographs_known: bool = False  # whether every crop records it
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -159,7 +159,8 @@ def load_pictures(
         keys=[s.key for s in samples],
         datasets=[s.dataset for s in samples],
         surroundings=wide[:n] if above or beside else None,
-        photographs=photographs[:n] if recorded else None,
+        photographs=photographs[:n],
+        photographs_known=recorded,
     )
     return loaded, dropped
 

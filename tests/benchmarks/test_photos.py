@@ -60,8 +60,8 @@ def scenes(tmp_path: Path) -> Path:
 
 def measure(scenes: Path, folder: Path) -> PhotoReport:
     card = ModelCard.read(folder)
-    plan = photos.plan_photos(scenes, card.labels)
-    return photos.measure_photos(plan, folder, card, read_trained_on(folder))
+    plan = photos.plan_photos(scenes, card.labels, trained_on=read_trained_on(folder))
+    return photos.measure_photos(plan, folder, card)
 
 
 def by_finder(report: PhotoReport, finder: str) -> FinderResult:
