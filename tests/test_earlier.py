@@ -526,39 +526,35 @@ def test_a_network_that_diverged_gives_no_figures() -> None:
         predict_logits(brightness_net([1.0, float("nan"), 3.0]), pixels)
 
 
-def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path) -> None:
-    loaded = pictures()
-    targets = np.eye(3, dtype=np.float32)[np.array([0] * 32 + [1] * 12 + [2] * 4)]
-    loaded = replace(loaded, targets=targets)
-    everything = np.arange(48)
-    config = replace(CONFIG, epochs=1, balance=0.5)
-    asked = fit(config, loaded, everything, everything, tmp_path, LABELS)
+def taken_by_a_uniform_prior(targets: Any, balance: float, folder: Path) -> Any:
+    """What `--prior uniform` adds to the logits of one training, (labels,)."""
+    loaded, everything = replace(pictures(), targets=targets), np.arange(48)
+    config = replace(CONFIG, epochs=1, balance=balance)
+    asked = fit(config, loaded, everything, everything, folder, LABELS)
     uniform = fit(
-        replace(config, prior="uniform"), loaded, everything, everything, tmp_path, LABELS,
+        replace(config, prior="uniform"), loaded, everything, everything, folder, LABELS,
         resume=True,
     )  # fmt: skip
+    assert asked.history == uniform.history
     pixels = loaded.pixels.astype(np.float32)
     moved = np.asarray(uniform.logits_model(pixels)) - np.asarray(asked.logits_model(pixels))
+    np.testing.assert_allclose(moved, np.tile(moved[0], (48, 1)), atol=1e-4)
+    return moved[0]
+
+
+def test_a_uniform_prior_takes_the_labels_shares_from_the_logits(tmp_path: Path) -> None:
+    targets = np.eye(3, dtype=np.float32)[np.array([0] * 32 + [1] * 12 + [2] * 4)]
     # Half balanced: what is left of 32 : 12 : 4 is its square root.
     expected = -np.log(np.sqrt([32, 12, 4]))
-    np.testing.assert_allclose(moved, np.tile(expected - expected.mean(), (48, 1)), atol=1e-4)
-    assert asked.history == uniform.history
+    moved = taken_by_a_uniform_prior(targets, 0.5, tmp_path)
+    np.testing.assert_allclose(moved, expected - expected.mean(), atol=1e-4)
 
 
 def test_a_uniform_prior_is_of_what_a_picture_weighs(tmp_path: Path) -> None:
     """A vote for a rare label on a picture of a common one weighs as that picture does."""
-    loaded = pictures()
     votes = np.array([[1, 0, 0]] * 36 + [[0, 1, 0]] * 6 + [[0.5, 0, 0.5]] * 6, np.float32)
-    loaded, everything = replace(loaded, targets=votes), np.arange(48)
-    config = replace(CONFIG, epochs=1, balance=1.0)
-    asked = fit(config, loaded, everything, everything, tmp_path, LABELS)
-    uniform = fit(
-        replace(config, prior="uniform"), loaded, everything, everything, tmp_path, LABELS,
-        resume=True,
-    )  # fmt: skip
-    pixels = loaded.pixels.astype(np.float32)
-    moved = np.asarray(uniform.logits_model(pixels)) - np.asarray(asked.logits_model(pixels))
     w = 1 / np.array([39, 6, 3])  # fully balanced
     split = (w[0] + w[2]) / 2  # weight of a picture with split votes
     shares = np.log([36 * w[0] + 6 * split * 0.5, 6 * w[1], 6 * split * 0.5])
-    np.testing.assert_allclose(moved, np.tile(shares.mean() - shares, (48, 1)), atol=1e-4)
+    moved = taken_by_a_uniform_prior(votes, 1.0, tmp_path)
+    np.testing.assert_allclose(moved, shares.mean() - shares, atol=1e-4)

@@ -168,6 +168,8 @@ def load_pictures(
 def _frame(pixels: NDArray[np.uint8], axis: int, side: int) -> NDArray[np.uint8]:
     """The middle of a picture along an axis, or the picture with its edges mirrored around it."""
     more = (side - pixels.shape[axis]) // 2
+    if more == 0:
+        return pixels
     if more < 0:
         return pixels.take(range(-more, side - more), axis)
     pad = [(more, more) if i == axis else (0, 0) for i in range(pixels.ndim)]
