@@ -254,7 +254,7 @@ def test_a_batch_is_one_mixture(tmp_path: Path) -> None:
     weights = np.linspace(0.5, 2, count, dtype=np.float32)
     asked = np.arange(count)[:, None] % 2 == [0, 1]
     config = replace(CONFIG, batch_size=count, mixup=1.0)
-    batches = _Batches(config, loaded, np.arange(count), asked, weights, epoch=0)
+    batches = _Batches(config, loaded, np.arange(count), np.ones(count), asked, weights, epoch=0)
     (pixels, teachers), targets, in_loss = batches[0]
     assert (targets.max(axis=1) < 0.99).sum() >= 4  # some picture may be its own partner
     np.testing.assert_allclose(pixels[:, 3, 3, 0], targets @ bright, rtol=1e-5)

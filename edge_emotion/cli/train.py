@@ -102,6 +102,13 @@ def train(
     balance: Annotated[
         float | None, typer.Option(help="Weight of rare labels: 0 none, 1 full.")
     ] = None,
+    balance_data: Annotated[
+        float | None,
+        typer.Option(
+            help="Of several data sets, how often the pictures of small ones are shown: 0 once an "
+            "epoch, as those of the largest, 1 until each set is shown as much."
+        ),
+    ] = None,
     prior: Annotated[
         str | None,
         typer.Option(

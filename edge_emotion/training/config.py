@@ -58,8 +58,8 @@ RANGES = {
         ("dropout", "label_smoothing", "zoom", "framing", "stretch", "shift", "dark"), BELOW_1
     ),
     **dict.fromkeys(
-        ("weight_decay", "teacher_share", "balance", "shear", "brightness", "contrast", "blur",
-         "noise", "erase"), SHARE
+        ("weight_decay", "teacher_share", "balance", "balance_data", "shear", "brightness",
+         "contrast", "blur", "noise", "erase"), SHARE
     ),
 }  # fmt: skip
 
@@ -88,6 +88,7 @@ class TrainConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the training; weights: float32
     label_smoothing: float = 0.0  # 0..1
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
+    balance_data: float = 0.0  # of several data sets, exponent of the inverse size in an epoch
     prior: Literal["data", "uniform"] = "data"  # how frequent answers assume labels to be
     initial: str | None = None  # model folder with whose weights training begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from edge_emotion.card import OUTPUT_NAME, InputSpec
 from edge_emotion.errors import (
     CheckError,
-    DataError,
     MissingExtraError,
     UsageError,
 )
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
+from edge_emotion.training.balance import draw, label_weights, times_shown
 from edge_emotion.training.checkpoints import (
     HISTORY_NAME,
     KEPT_NAME,
@@ -61,22 +61,24 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         config: TrainConfig,
         loaded: LoadedPictures,
         indices: NDArray[np.int64],
+        times: NDArray[np.float64],  # of each index, see `times_shown`
         asked: NDArray[np.bool_] | None,
         weights: NDArray[np.float32],
         epoch: int,
     ) -> None:
         super().__init__()
-        self.loaded, self.indices, self.asked, self.weights = loaded, indices, asked, weights
+        self.loaded, self.indices, self.times = loaded, indices, times
+        self.asked, self.weights = asked, weights
         self.batch_size, self.seed, self.mixup = config.batch_size, config.seed, config.mixup
         self.epoch = epoch
         self._shuffle()
 
     def _shuffle(self) -> None:
-        order = np.random.default_rng([self.seed, self.epoch])
-        self.order = order.permutation(self.indices)
+        random = np.random.default_rng([self.seed, self.epoch])
+        self.order = random.permutation(self.indices[draw(self.times, random)])
 
     def __len__(self) -> int:
-        return math.ceil(len(self.indices) / self.batch_size)
+        return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -143,24 +145,6 @@ def mix(
         larger = np.where(share[:, None] >= 0.5, asked, asked[partner])
         asked = np.where(both.any(axis=1, keepdims=True), both, larger)
     return mixed, mixed_targets, asked
-
-
-def label_weights(targets: NDArray[np.float32], balance: float) -> NDArray[np.float32]:
-    """Weight of each label in the loss: inverse frequency to the power `balance`, mean 1.
-
-    Args:
-        targets: (N, labels), rows sum to 1.
-        balance: 0 (none) to 1 (full).
-
-    Raises:
-        DataError: a label without a picture.
-    """
-    mass = targets.sum(axis=0)
-    if (mass == 0).any():
-        raise DataError("a label has no training picture: add pictures or leave the label out")
-    weights = mass**-balance
-    result: NDArray[np.float32] = (weights / (weights @ mass / mass.sum())).astype(np.float32)
-    return result
 
 
 def input_spec(config: TrainConfig) -> InputSpec:
@@ -236,7 +220,9 @@ def fit(
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    weights = label_weights(loaded.targets[train], config.balance)
+    times = times_shown([loaded.datasets[i] for i in train], config.balance_data)
+    shown = times.astype(np.float32)[:, None] * loaded.targets[train]
+    weights = label_weights(shown.sum(axis=0), config.balance)
     history_file = folder / HISTORY_NAME
     history: History = []
     if resume and history_file.exists():
@@ -255,16 +241,17 @@ def fit(
             if asked is None:
                 asked = np.ones((len(loaded), len(teachers)), np.bool_)
             teaching = Teaching(
-                teachers, labels, loaded.targets[train].sum(axis=0), weights, config.teacher_share,
+                teachers, labels, shown.sum(axis=0), weights, config.teacher_share,
                 mirror=config.flip, precision=config.precision,
             )  # fmt: skip
         network = in_precision(network, config.precision)
-        model = _training_model(config, network, teaching, source.shape[1:], len(train))
+        batches = _Batches(config, loaded, train, times, asked, weights, len(history))
+        model = _training_model(config, network, teaching, source.shape[1:], len(batches))
         if history:
             model.optimizer.build(model.trainable_variables)
             read_variables(state_file(folder, len(history)), state_of(model))
         model.fit(
-            _Batches(config, loaded, train, asked, weights, len(history)),
+            batches,
             validation_data=(
                 _inputs(_pixels(loaded, valid), None if asked is None else asked[valid]),
                 loaded.targets[valid],
@@ -280,8 +267,7 @@ def fit(
     logits_model = build(config, len(labels))
     read_variables(folder / KEPT_NAME, logits_model.weights)
     if config.prior == "uniform":
-        targets = loaded.targets[train]
-        shares = (targets * (targets @ weights)[:, None]).sum(axis=0)
+        shares = (shown * (loaded.targets[train] @ weights)[:, None]).sum(axis=0)
         _assume_uniform_prior(logits_model, shares)
     return Fitted(logits_model, history, kept_epoch(history, config))
 
@@ -303,9 +289,14 @@ def _training_model(
     network: keras.Model,
     teaching: Teaching | None,
     source: tuple[int, ...],
-    pictures: int,
+    steps: int,
 ) -> keras.Model:
-    """The compiled network with augmentation before it; `source` is the shape of a picture."""
+    """The compiled network with augmentation before it.
+
+    Args:
+        source: shape of a picture.
+        steps: of an epoch.
+    """
     image = keras.Input(source, name="augmented")
     inputs = [image]
     body = keras.Model(network.input, network.output, name="network")
@@ -318,7 +309,7 @@ def _training_model(
         logits = teaching(logits, shown, asked)
     model = keras.Model(inputs, logits)
     model.compile(
-        _optimizer(config, math.ceil(pictures / config.batch_size)),
+        _optimizer(config, steps),
         keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=config.label_smoothing
         ),

@@ -101,6 +101,8 @@ def train_model(
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.cross_fit and len(config.teachers or []) < 2:
         raise UsageError("--cross-fit wants two teachers or more: --teacher A --teacher B")
+    if config.balance_data and len(data) < 2:
+        raise UsageError("--balance-data goes with two data sets or more")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     labelled = read_labelled(data, config)
