@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import re
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
+from edge_emotion.card import KERAS_NAME
 from edge_emotion.errors import EdgeEmotionError, UsageError, require
 
 from .accuracy import Pictures
@@ -74,7 +82,7 @@ def inspect_layers(
             str(export.path), str(original.path), str(pictures.pixels), rows, WARMUP, RUNS
         )
         try:
-            looked = look(request)
+            looked = with_layer_names(look(request), keras_layers(export.path.parent / KERAS_NAME))
         except EdgeEmotionError as error:
             errors.append(error)
             continue
@@ -93,3 +101,59 @@ def inspect_layers(
             )
         )
     return found, errors
+
+
+def with_layer_names(looked: Looked, known: Collection[str]) -> Looked:
+    """Layers by the names that they have in Keras; `known` as in `layer_name`."""
+    return msgspec.structs.replace(
+        looked,
+        layers=[replace(layer, name=layer_name(layer.name, known)) for layer in looked.layers],
+        unmatched=[layer_name(path, known) for path in looked.unmatched],
+    )
+
+
+def keras_layers(path: Path) -> frozenset[str]:
+    """Names of all layers of a .keras file, those within others too; none if it cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pending: list[Any] = [json.loads(archive.read("config.json"))]
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
+        return frozenset()
+    names = set()
+    while pending:
+        one = pending.pop()
+        if isinstance(one, dict):
+            config = one.get("config")
+            if isinstance(config, dict) and isinstance(config.get("name"), str):
+                names.add(config["name"])
+            pending += one.values()
+        elif isinstance(one, list):
+            pending += one
+    return frozenset(names)
+
+
+def layer_name(path: str, known: Collection[str] = ()) -> str:
+    """The Keras layer that a tensor or node belongs to.
+
+    ``functional_1/stage1_in_conv_1/convolution`` is ``stage1_in_conv``: TensorFlow numbers the
+    scopes of layers when the network is traced. Of several, joined by ``;`` as TFLite does with
+    what it fused, the one that is not a BatchNorm and stands last.
+
+    Args:
+        path: of scopes.
+        known: the network's layers. The innermost one in the path is taken; without any of them,
+            what follows the network's own scopes.
+    """
+    parts = [part for part in path.split(";") if part]
+    plain = [part for part in parts if "batchnorm" not in part] or parts
+    *scopes, last = plain[-1].removesuffix(":0").split("/")
+    layers = [re.sub(r"_\d+$", "", scope) for scope in scopes]
+    for layer in reversed(layers):
+        if layer in known:
+            return layer
+    own = [
+        layer
+        for layer in layers
+        if not re.fullmatch(r"(functional|sequential|model)(_\d+)*", layer)
+    ]
+    return own[0] if own else last

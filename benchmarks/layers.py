@@ -8,7 +8,6 @@ is judged by what it *loses*: the ratio of its worst input (at best that of 8 bi
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ Activations = NDArray[np.float64]
 class Node:
     """A layer as the two files hold it, before anything is measured."""
 
-    name: str
+    name: str  # of its tensor or node: a path of scopes
     kind: str
     multiply_adds: int | None
     inputs: tuple[int, ...]  # positions of the nodes that it reads from
@@ -90,17 +89,3 @@ def judge(
         sqnr = None if own is None else round(own, 2)
         found.append(Layer(node.name, node.kind, node.multiply_adds, slow, fast, sqnr, lost))
     return found
-
-
-def layer_name(path: str) -> str:
-    """The Keras layer that a tensor or node belongs to.
-
-    ``functional_1/stage1_in_conv_1/convolution`` is ``stage1_in_conv``; of several, joined by ``;``
-    as TFLite does with what it fused, the one that is not a BatchNorm and stands last.
-    """
-    parts = [part for part in path.split(";") if part]
-    plain = [part for part in parts if "batchnorm" not in part] or parts
-    steps = plain[-1].removesuffix(":0").split("/")
-    while len(steps) > 1 and re.fullmatch(r"(functional|sequential|model)(_\d+)*", steps[0]):
-        steps = steps[1:]
-    return re.sub(r"_1$", "", steps[0]) if len(steps) > 1 else steps[0]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_emotion.card import INPUT_NAME
 from edge_emotion.errors import MissingExtraError, ModelError
 
-from .layers import Node, Noise, judge, layer_name
+from .layers import Node, Noise, judge
 from .worker import Looked
 
 WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
@@ -129,7 +129,7 @@ def _layers(exact: _File, quantised: _File) -> tuple[list[tuple[Node, str]], lis
         after = _after(quantised, node.output[0])
         key = _key(after)
         weight = quantised.weight_of(node)
-        name = layer_name((weight or node.name or key).removesuffix("_quantized"))
+        name = (weight or node.name or key).removesuffix("_quantized")
         if key not in exact.made_by:
             unmatched.append(name)
             continue

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.errors import MissingExtraError, ModelError, one_line
 
-from .layers import Activations, Node, Noise, judge, layer_name
+from .layers import Activations, Node, Noise, judge
 from .worker import Looked
 
 NO_TIMES = "No times: the Python package of LiteRT gives no access to its profiler"
@@ -90,9 +90,7 @@ def look(
             noise.add(exact.activations(one), quantised.activations(other))
     nodes = _nodes(quantised, [other for _, other in pairs])
     matched = {other for _, other in pairs}
-    unmatched = [
-        layer_name(quantised.output(i)["name"]) for i in range(counts[1]) if i not in matched
-    ]
+    unmatched = [quantised.output(i)["name"] for i in range(counts[1]) if i not in matched]
     nothing = [None] * len(nodes)
     return Looked(judge(nodes, noises, nothing, nothing), unmatched, None, None, [NO_TIMES])
 
@@ -113,7 +111,7 @@ def _nodes(file: _File, operators: list[int]) -> list[Node]:
         output = file.output(operator)
         nodes.append(
             Node(
-                name=layer_name(output["name"]),
+                name=output["name"],
                 kind=details["op_name"].lower(),
                 multiply_adds=_multiply_adds(file, details, output),
                 inputs=tuple(sorted(reads(operator))),

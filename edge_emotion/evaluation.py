@@ -67,6 +67,15 @@ def balanced_interval(evaluation: Evaluation) -> Interval:
     return mean - math.sqrt(below) / labels, mean + math.sqrt(above) / labels
 
 
+def no_better_than_guessing(evaluation: Evaluation) -> bool:
+    """Whether the balanced accuracy may be that of one label for all pictures, or of chance.
+
+    The 95 % interval reaches down to one part in as many as there are labels among the pictures.
+    """
+    present = sum(any(row) for row in evaluation.confusion)
+    return present > 1 and balanced_interval(evaluation)[0] <= 1 / present
+
+
 def evaluate(
     logits: Logits,
     labels: Labels,

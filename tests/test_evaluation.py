@@ -19,6 +19,7 @@ from edge_emotion.evaluation import (
     expected_calibration_error,
     fit_confidence,
     mcnemar,
+    no_better_than_guessing,
     paired_interval,
     reliability,
     softmax,
@@ -338,6 +339,21 @@ def test_temperature_softens_the_difference():
 def test_the_interval_of_one_label_is_wilsons():
     one = score([0] * 18 + [1, 2], [0] * 20)  # no other label has a picture
     assert balanced_interval(one) == pytest.approx(wilson(18, 20))
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "guessed"),
+    [
+        ([0] * 40 + [1] * 10, [0] * 50, True),  # the commonest label for all
+        ([0, 1, 2] * 10, [1, 2, 0] * 10, True),  # worse than that
+        ([0, 1, 2] * 2, [0, 1, 2, 1, 2, 0], True),  # 3 of 6: may be luck
+        ([0, 1, 2] * 40, [0, 1, 2, 0, 2, 1] * 20, False),  # 80 of 120 is none
+        ([0] * 90 + [1] * 10, [0] * 80 + [1] * 20, False),  # less often right than always 0
+        ([0] * 5, [0] * 5, False),  # of one label nothing can be said
+    ],
+)
+def test_who_may_have_guessed(labels, predicted, guessed):
+    assert no_better_than_guessing(score(predicted, labels)) is guessed
 
 
 def test_balanced_interval_by_hand():

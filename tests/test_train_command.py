@@ -124,3 +124,17 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     model = tmp_path / "run" / "model"
     assert {"README.md", "confusion.png", "curves.png"} <= {path.name for path in model.iterdir()}
+
+
+def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_told_of(
+    faces: Path, tmp_path: Path
+) -> None:
+    """With a learning rate of next to nothing."""
+    hardly = ["--learning-rate", "0.000000001"]
+    result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / "run", *SMALL, *hardly)
+    assert result.exit_code == 0, result.stderr
+    assert ModelCard.read(tmp_path / "mine").name == "mine"
+    assert "faces valid: no better than guessing: train on more pictures" in result.stderr
+    result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, "--width", "1")
+    assert ModelCard.read(tmp_path / "again" / "model").name == "edge-cnn"
+    assert "no better than guessing: begin with a net that knows faces" in result.stderr

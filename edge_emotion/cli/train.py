@@ -30,7 +30,8 @@ def train(
         typer.Option(help="Folder for checkpoints and pictures.  [default: runs/NAME]"),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the model.  [default: the architecture]")
+        str | None,
+        typer.Option(help="Name of the model.  [default: --out's last part, or the architecture]"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file of hyper-parameters; options here go first.")
@@ -222,7 +223,7 @@ def train(
         from edge_emotion.training.architectures import get_architecture
         from edge_emotion.training.train import train_model
     get_architecture(settings.architecture)
-    name = name or settings.architecture
+    name = name or (settings.architecture if out is None else out.resolve().name)
     run = run or Path("runs", name)
     plan = Plan(
         out=out or run / "model",

@@ -26,6 +26,7 @@ from edge_emotion.card import (
     is_name,
 )
 from edge_emotion.errors import UsageError
+from edge_emotion.evaluation import no_better_than_guessing
 from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
@@ -205,6 +206,9 @@ def _train(
         loaded, parts = keep_labels(loaded, parts, outputs)
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
+    for evaluation in evaluations:
+        if no_better_than_guessing(evaluation):
+            log(f"{evaluation.data}: no better than guessing: {_what_teaches_more(config)}")
     # The card last: a folder that has one is whole, and knows its training pictures.
     write_seen(seen, plan)
     write_distilled(fitted, plan, config, progress)
@@ -212,6 +216,16 @@ def _train(
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     return card
+
+
+def _what_teaches_more(config: TrainConfig) -> str:
+    own = TrainConfig()
+    same_net = (config.architecture, config.width, config.body) == (
+        own.architecture, own.width, own.body,
+    )  # fmt: skip
+    if config.initial is None and same_net:
+        return "begin with a net that knows faces (--initial edge-cnn), or train on more pictures"
+    return "train on more pictures, or for more --epochs"
 
 
 def _check_run(plan: Plan) -> None:

@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 
 from edge_emotion.benchmarks.accuracy import Pictures, no_pictures
 from edge_emotion.benchmarks.figures import layers as layers_table
-from edge_emotion.benchmarks.inspection import check_layers, inspect_layers, pairs
+from edge_emotion.benchmarks.inspection import (
+    check_layers,
+    inspect_layers,
+    keras_layers,
+    layer_name,
+    pairs,
+    with_layer_names,
+)
 from edge_emotion.benchmarks.layer import EIGHT_BITS_DB, Layer, LayerReport
-from edge_emotion.benchmarks.layers import Node, Noise, judge, layer_name
+from edge_emotion.benchmarks.layers import Node, Noise, judge
 from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.benchmarks.subjects import Subject
 from edge_emotion.benchmarks.worker import LayersRequest, Looked
@@ -73,12 +80,22 @@ def test_a_layer_is_judged_by_what_it_loses_from_its_worst_input() -> None:
             "a_conv",
         ),
         ("sequential/conv2d_3_1/convolution", "conv2d_3"),
+        ("functional_11_1/functional_10_1/conv2d_1_2/convolution", "conv2d_1"),
+        ("functional_8_1/sequential_1_1/conv2d_6_1/convolution", "conv2d_6"),
         ("logits", "logits"),
         ("Conv__52:0", "Conv__52"),
     ],
 )
 def test_names_are_those_of_the_keras_layers(path: str, name: str) -> None:
     assert layer_name(path) == name
+
+
+def test_of_layers_within_layers_the_innermost_is_named() -> None:
+    path = "functional_1/backbone_1/block_2_1/conv_1/batchnorm/mul_1"
+    assert layer_name(path) == "backbone"  # all that can be told without the network
+    assert layer_name(path, {"backbone", "block_2", "conv"}) == "conv"
+    assert layer_name(path, {"backbone", "block_2"}) == "block_2"
+    assert layer_name(path, {"another"}) == "backbone"
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +129,14 @@ def build(spoiled: str | None) -> Any:
     return model
 
 
-def look(form: str, spoiled: str | None, pictures: NDArray[np.uint8], folder: Path) -> Looked:
+def look(form: str, model: Any, pictures: NDArray[np.uint8], folder: Path) -> Looked:
     """Export in float and int8, and look into both."""
-    pytest.importorskip("tensorflow", reason="needs the extra export")
-    model = build(spoiled)
+    model.save(folder / "model.keras")
+    known = keras_layers(folder / "model.keras")
+    return with_layer_names(look_into_exports(form, model, pictures, folder), known)
+
+
+def look_into_exports(form: str, model: Any, pictures: NDArray[np.uint8], folder: Path) -> Looked:
     if form == "onnx-int8":
         from edge_emotion.benchmarks.layers_onnx import look as look_onnx
         from edge_emotion.exporters.onnx import convert_onnx, quantize_onnx
@@ -147,7 +168,8 @@ def report_of(looked: Looked) -> LayerReport:
 def test_a_spoiled_layer_is_named(
     form: str, spoiled: str, pictures: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    found = report_of(look(form, spoiled, pictures, tmp_path))
+    pytest.importorskip("tensorflow", reason="needs the extra export")
+    found = report_of(look(form, build(spoiled), pictures, tmp_path))
     assert found.worst is not None
     assert found.worst.name == spoiled
     assert found.worst.sqnr is not None
@@ -161,7 +183,8 @@ def test_a_spoiled_layer_is_named(
 def test_a_sound_net_loses_little_and_is_counted_whole(
     form: str, pictures: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    looked = look(form, None, pictures, tmp_path)
+    pytest.importorskip("tensorflow", reason="needs the extra export")
+    looked = look(form, build(None), pictures, tmp_path)
     assert looked.unmatched == []
     layers = {layer.name: layer for layer in looked.layers if layer.multiply_adds}
     assert {name: layer.multiply_adds for name, layer in layers.items()} == {
@@ -178,6 +201,42 @@ def test_a_sound_net_loses_little_and_is_counted_whole(
     else:
         assert all(layer.float_us is None for layer in looked.layers)
         assert "no access to its profiler" in looked.notes[0]
+
+
+@CONVERTS
+@pytest.mark.parametrize("form", ["onnx-int8", "tflite-int8"])
+def test_layers_of_which_keras_chose_the_names(
+    form: str, pictures: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """``conv2d_1_2`` is Keras' ``conv2d_1``, and what is in a network within it has names, too."""
+    keras = pytest.importorskip("keras", reason="needs the extra export")
+    keras.utils.clear_session()
+    layers = keras.layers
+    model = keras.Sequential([
+        keras.Input((12, 12, 1)),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.Conv2D(4, 3, activation="relu"),
+        keras.Sequential([layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()],
+                         name="backbone"),
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(4, activation="relu"),
+        layers.Dense(3, name="logits"),
+    ])  # fmt: skip
+    sizes = {layer.name: math.prod(layer.output.shape[1:]) * math.prod(layer.kernel.shape[:-1])
+             for one in model.layers for layer in getattr(one, "layers", [one])
+             if hasattr(layer, "kernel")}  # fmt: skip
+    assert len(sizes) == 6
+    found = look(form, model, pictures, tmp_path)
+    adds = {layer.name: layer.multiply_adds for layer in found.layers if layer.multiply_adds}
+    assert adds == sizes
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"not a zip"])
+def test_a_network_that_cannot_be_read_has_no_known_layers(data: bytes, tmp_path: Path) -> None:
+    assert keras_layers(tmp_path / "nowhere.keras") == frozenset()
+    (tmp_path / "model.keras").write_bytes(data)
+    assert keras_layers(tmp_path / "model.keras") == frozenset()
 
 
 def test_the_table_names_the_worst_and_shares_add_up() -> None:
