@@ -340,6 +340,33 @@ def test_what_fails_leaves_the_older_install(hollow: Path, fake: Path, step: str
     assert releases(fake) == before == [(fake.parent / "ee" / "current").resolve()]
 
 
+@pytest.mark.parametrize(
+    ("base", "shown"),
+    [
+        ("/usr", ""),
+        ("/home/pi/my pythons/3.13.1", ' "/home/pi/my pythons/3.13.1"'),
+        ("/root/.pyenv/versions/3.11.7", ' "/root/.pyenv/versions/3.11.7"'),
+    ],
+)
+def test_a_python_in_a_home_is_shown_to_the_service(
+    hollow: Path, fake: Path, base: str, shown: str
+) -> None:
+    says = f"*libc*) echo {PYTHON} 64 glibc 36 ;;"
+    assert says in FAKE_PYTHON
+    script = FAKE_PYTHON.replace(says, f"{says} *base_prefix*) echo '{base}' ;;")
+    program(fake, "python-x", script)
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    unit = (fake.parent / "units" / UNIT).read_text().splitlines()
+    prefix = fake.parent / "ee"
+    assert f'BindReadOnlyPaths="{fake.parent}" "{prefix}"{shown}' in unit
+
+
+def test_a_python_in_a_home_of_an_odd_name_is_refused(hollow: Path, fake: Path) -> None:
+    says = f"*libc*) echo {PYTHON} 64 glibc 36 ;;"
+    program(fake, "python-x", FAKE_PYTHON.replace(says, f"{says} *base_*) echo '/home/a|b' ;;"))
+    refused(install(hollow, fake, "--service", fake.parent), 2, "choose another")
+
+
 def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) -> None:
     place, units, prefix = fake.parent / "my pictures", fake.parent / "units", fake.parent / "ee"
     place.mkdir(mode=0o700)
@@ -555,7 +582,8 @@ def test_systemd_takes_the_unit_and_calls_it_safe(tmp_path: Path) -> None:
     (tmp_path / "ee" / "current" / "bin").mkdir(parents=True)
     program(tmp_path / "ee" / "current" / "bin", "edge-emotion", "")
     for word, value in (("PREFIX", tmp_path / "ee"), ("FOLDER", "/home/pi/my pictures"),
-                        ("MODEL", "model-int8.tflite")):  # fmt: skip
+                        ("MODEL", "model-int8.tflite"),
+                        ("PYTHON", ' "/home/pi/.pyenv/versions/3.13.1"')):  # fmt: skip
         text = text.replace(f"@{word}@", str(value))
     (tmp_path / UNIT).write_text(text)
     done = subprocess.run(

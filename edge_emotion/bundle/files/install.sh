@@ -261,6 +261,17 @@ if [ -n "$watched" ]; then
     command -v systemctl >/dev/null 2>&1 ||
         refuse 1 "--service needs systemd, which is not here; run edge-emotion watch by other means"
 fi
+# Homes are hidden from the service; a Python that lies in one, such as pyenv's, is shown to it.
+shown=
+if [ -n "$watched" ]; then
+    base=$("$python" -c 'import sys; print(sys.base_prefix)') || base=
+    case $base in
+        /home/* | /root/* | /run/user/*)
+            check_names "$base"
+            shown=" \"$base\""
+            ;;
+    esac
+fi
 
 if [ "$action" = check ]; then
     say "edge-emotion $VERSION can be installed to $prefix with $python ($version)"
@@ -408,8 +419,8 @@ if [ -n "$watched" ]; then
         attempt 5 cp -p "$UNIT_FILE" "$UNIT_FILE.older" # systemd passes over such a name
         unit_saved=yes
     fi
-    { sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$watched|g" "$here/$UNIT" \
-        >"$UNIT_FILE.new"; } 2>/dev/null ||
+    { sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$watched|g" -e "s|@PYTHON@|$shown|" \
+        "$here/$UNIT" >"$UNIT_FILE.new"; } 2>/dev/null ||
         refuse 5 "cannot write $UNIT_FILE, and everything is as it was: free space, and try again"
     unit_written=yes
     attempt 5 mv "$UNIT_FILE.new" "$UNIT_FILE"
