@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -330,3 +330,15 @@ def check_recipe(name: str) -> str:
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     return name
+
+
+def check_resize(name: str) -> Resize:
+    """Give `name` back if it is a filter.
+
+    Raises:
+        UnknownNameError: it is not; the message suggests the nearest.
+    """
+    known: dict[str, Resize] = {filter_: filter_ for filter_ in get_args(Resize)}
+    if name not in known:
+        raise UnknownNameError("filter", name, known)
+    return known[name]

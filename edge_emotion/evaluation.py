@@ -31,6 +31,8 @@ Labels = NDArray[np.int64]  # (N,)
 ECE_BINS = 15
 #: Share of the pictures whose accuracy says what abstaining from the rest would give.
 MOST_CERTAIN = 0.9
+#: Standard deviation of the prior of a temperature's logarithm: within a factor of 2, mostly.
+LOG_TEMPERATURE_SPREAD = math.log(2)
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -166,8 +168,10 @@ def expected_calibration_error(
 def fit_confidence(logits: Logits, labels: Labels, coverage: float, fitted_on: str) -> Confidence:
     """Fit temperature and threshold on validation pictures.
 
-    The temperature minimises the negative log likelihood (Guo et al., ICML 2017); the threshold is
-    the highest top probability of a picture that at least the share `coverage` reaches.
+    The temperature minimises the negative log likelihood (Guo et al., ICML 2017), with a weak prior
+    for 1: a dozen pictures that are all read rightly would have it at 0, and every answer certain.
+    The threshold is the highest top probability of a picture that at least the share `coverage`
+    reaches.
 
     Args:
         logits: (N, labels).
@@ -179,13 +183,14 @@ def fit_confidence(logits: Logits, labels: Labels, coverage: float, fitted_on: s
 
     def loss(log_temperature: float) -> float:
         probabilities = softmax(logits, math.exp(log_temperature))
-        return float(-np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).mean())
+        likelihood = np.log(probabilities[np.arange(len(labels)), labels] + 1e-12).sum()
+        return float((log_temperature / LOG_TEMPERATURE_SPREAD) ** 2 / 2 - likelihood)
 
     found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
     temperature = math.exp(float(found.x))
     top = softmax(logits, temperature).max(axis=1)
-    # The next lower of the pictures' own scores: in between, fewer than `coverage` may reach it.
-    threshold = float(np.quantile(top, 1 - coverage, method="lower"))
+    certain = math.ceil(coverage * len(top) - 1e-9)  # 0.9 * 10 may be a little more than 9
+    threshold = float(np.sort(top)[len(top) - certain])
     return Confidence(
         temperature=temperature,
         threshold=threshold,

@@ -111,6 +111,14 @@ def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
     return sorted(path for path in found if _may_be_file(path))
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a name on the way from `folder` to `path` begins with a dot.
+
+    Thumbnails, what a Mac leaves beside each file (``._a.jpg``), and half-written files.
+    """
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def _may_be_file(path: Path) -> bool:
     try:
         return path.is_file()

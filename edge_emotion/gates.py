@@ -38,7 +38,8 @@ class Gates:
             found.append(
                 f"accuracy drops {100 * drop:.2f} points "
                 f"({agreement.accuracy_float:.4f} to {agreement.accuracy_export:.4f}), "
-                f"more than {self.max_drop:.2f}"
+                f"more than {self.max_drop:.2f}, by {round(drop * agreement.samples)} of "
+                f"{agreement.samples} pictures"
             )
         return found
 

@@ -84,13 +84,18 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
         parts.append(_counts("Left out", data.dropped))
     if data.grouped:
         parts.append(_counts("Kept on one side of the split", data.grouped))
-    parts += ["## Accuracy of the float model", *map(_evaluation, card.evaluations)]
+    parts += ["## Accuracy of the float model"]
+    parts += (
+        map(_evaluation, card.evaluations) if card.evaluations else ["Not measured in training."]
+    )
     if failures:
         parts += ["## Failure cases", failures.strip()]
     confidence = card.confidence
     parts += [
         "## When it is unsure",
-        f"Probabilities are softmax(logits / {confidence.temperature:.3f}); a top probability "
+        "Not fitted: probabilities are softmax(logits), and no answer is reported as `uncertain`."
+        if confidence.samples == 0
+        else f"Probabilities are softmax(logits / {confidence.temperature:.3f}); a top probability "
         f"under {confidence.threshold:.3f} is reported as `uncertain`. Fitted on "
         f"{confidence.fitted_on} ({confidence.samples} pictures) so that "
         f"{confidence.coverage:.0%} of them are not uncertain.",
@@ -187,7 +192,7 @@ def _exports(exports: list[ExportRecord]) -> str:
             for a in e.comparison
         ]
     header = ["recipe", "file", "size", "calibrated on", "checked on", "labels agree",
-              "max. prob. difference", "KL, nats", "accuracy drop, points (95 %)"]  # fmt: skip
+              "max. prob. difference", "KL, nats", "accuracy, drop in points (95 %)"]  # fmt: skip
     table = _table(header, rows)
     if notes:
         table += "\n\nThe same, calibrated otherwise (measured, not kept):\n\n" + "\n".join(notes)
@@ -201,6 +206,7 @@ def _agreement(a: Agreement | None) -> list[str]:
     if a.accuracy_drop is not None and a.accuracy_drop_interval is not None:
         low, high = a.accuracy_drop_interval
         drop = f"{100 * a.accuracy_drop:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+        drop = f"{a.accuracy_export:.1%}, {drop}"
     return [
         f"{a.samples} {a.data}",
         f"{a.label_agreement:.2%}",

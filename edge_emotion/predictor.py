@@ -115,17 +115,18 @@ class Predictor:
         boxes: Sequence[Box] | None = None,
         max_faces: int = MAX_FACES,
     ) -> list[FacePrediction]:
-        """Find the faces in a picture and read each; all go through the model as one batch.
+        """Find the faces in a picture and read each; they go through the model in batches.
 
         Args:
             picture: see `predict`. A JPEG as path or bytes whose shorter side has 1,920 pixels or
                 more is decoded at a fraction of its size.
             boxes: of faces, (x, y, width, height) in pixels of the upright original, about from
                 brow to chin; None: they are looked for.
-            max_faces: read at most so many, the largest; 1 or more.
+            max_faces: of those that are looked for read at most so many, the largest; 1 or more.
 
         Returns:
-            The faces from left to right; none is an empty list, and no error.
+            One answer for each of `boxes`, in their order; or the faces that were found, from left
+            to right. None is an empty list, and no error.
 
         Raises:
             PictureError: not a picture, damaged, or too large.
@@ -143,14 +144,17 @@ class Predictor:
         image, (width, height) = open_scaled(picture, FACE_VIEW)
         scale_x, scale_y = image.width / width, image.height / height
         if boxes is not None:
-            found = boxed_faces(boxes, image, (width, height))
+            faces = boxed_faces(boxes, image, (width, height))
         else:
             finder = self._finder()
-            found = check_faces(finder.find(image), finder)
-        faces = largest(found, max_faces)
-        if not faces:
-            return []
-        batch = self.face_tensors(image, faces)
+            faces = largest(check_faces(finder.find(image), finder), max_faces)
+        predictions = [
+            prediction
+            for i in range(0, len(faces), MAX_FACES)
+            for prediction in self.predict_tensors(
+                self.face_tensors(image, faces[i : i + MAX_FACES])
+            )
+        ]
         return [
             FacePrediction(
                 (f.box[0] / scale_x, f.box[1] / scale_y, f.box[2] / scale_x, f.box[3] / scale_y),
@@ -160,7 +164,7 @@ class Predictor:
                 f.score,
                 prediction,
             )
-            for f, prediction in zip(faces, self.predict_tensors(batch), strict=True)
+            for f, prediction in zip(faces, predictions, strict=True)
         ]  # fmt: skip
 
     def face_tensors(self, image: Image.Image, faces: Sequence[Face]) -> NDArray[np.uint8]:

@@ -39,7 +39,8 @@ def make_reader(
         max_faces: see `Predictor.predict_faces`.
         threads: of the finder's engine.
         boxes: path or name of a picture -> boxes of its faces; then pictures are paths.
-        note: told in a line how faces are found, where there is something better.
+        note: told in a line what the model cannot tell, and how faces are found where there is
+            something better.
 
     Raises:
         ModelError: YuNet's file is not there, damaged, or another file.
@@ -57,7 +58,7 @@ def make_reader(
         for key in (str(path), path.name):
             if key in boxes:
                 try:
-                    return predictor.predict_photo(path, boxes=boxes[key], max_faces=max_faces)
+                    return predictor.predict_photo(path, boxes=boxes[key])
                 except UsageError as error:
                     raise PictureError(f"{path}: {error}") from error
         raise PictureError(f"{path}: no boxes for it in the file of --boxes")
@@ -65,6 +66,11 @@ def make_reader(
     def by_faces(path: Path | bytes) -> PhotoPrediction:
         return predictor.predict_photo(path, max_faces=max_faces)
 
+    if predictor.card.confidence.samples == 0:
+        note(
+            f"{predictor.card.name} has no threshold for its certainty: none of its answers is "
+            "called uncertain"
+        )
     if detector is not None and (boxes is not None or faces in ("off", "hog")):
         raise UsageError("--detector is for finding faces with yunet: leave the other option out")
     if boxes is not None:

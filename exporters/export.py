@@ -26,7 +26,7 @@ from edge_emotion.card import (
     check_recipe,
 )
 from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
-from edge_emotion.evaluation import compare
+from edge_emotion.evaluation import compare, evaluate, no_better_than_guessing
 from edge_emotion.files import check_reachable, replacing, sha256, tool_versions, write_bytes
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
@@ -54,6 +54,14 @@ class Outcome:
     violations: list[str]  # empty: kept; else the file has .rejected in its name
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an export left behind."""
+
+    outcomes: list[Outcome]  # in the order of the recipes
+    failures: list[ConversionError]  # of the recipes that could not be converted
+
+
 def export_model(
     folder: Path,
     recipes: Sequence[str] = DEFAULT_RECIPES,
@@ -68,7 +76,7 @@ def export_model(
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
     log: Callable[[str], None] = lambda line: None,
     warn: Callable[[str], None] = lambda line: None,
-) -> list[Outcome]:
+) -> Exported:
     """Export a model folder's Keras model and check each file against it.
 
     Args:
@@ -88,12 +96,11 @@ def export_model(
         warn: told in a line of each picture that cannot be read.
 
     Returns:
-        One outcome a recipe, in the order of `recipes`.
+        What became of each recipe; see `raise_if_refused`.
 
     Raises:
         UsageError: a file is there and `overwrite` is not given; calibration and check overlap.
         ChecksumError: `model.keras` is not the one that the card describes.
-        ConversionError: a recipe could not be converted; raised after the others are done.
         ModelError, DataError: an input could not be read.
         OutputError: `out` cannot be written.
     """
@@ -108,7 +115,7 @@ def export_model(
     check_reachable(out)
     calibrated = [recipe for recipe in recipes if recipe in CALIBRATED]
     calibrations, check = gather_pictures(
-        folder, card, calibrated, calibration, data, samples, seed, progress, warn
+        folder, card, calibrated, calibration, data, samples, seed, progress, log, warn
     )
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
     if check.labels is not None and len(check.pixels) < USUAL_CHECK:
@@ -121,25 +128,42 @@ def export_model(
         raise ModelError(f"{card.name}: its Keras model gives logits that are no numbers")
     if out.resolve() != folder.resolve():
         card = _copy_folder(folder, card, out)
-    outcomes: list[Outcome] = []
-    failure: ConversionError | None = None
+    if check.labels is not None:
+        _doubt(card, check, reference, log)
+    exported = Exported([], [])
     maker = _Maker(keras_runtime.logits_model, card, check, reference, out)
     for recipe in recipes:
         try:
             outcome = maker.make(recipe, calibrations, gates)
         except ConversionError as error:
             log(str(error))
-            failure = failure or error
+            exported.failures.append(error)
             continue
-        outcomes.append(outcome)
+        exported.outcomes.append(outcome)
         if not outcome.violations:
             card = card.with_export(outcome.record)
             card.write(out)
         log(_describe(outcome))
     write_readme(out, card)
-    if failure:
-        raise failure
-    return outcomes
+    return exported
+
+
+def _doubt(
+    card: ModelCard, check: CheckSet, reference: NDArray[np.float32], log: Callable[[str], None]
+) -> None:
+    """Say when the float model is no better than guessing: exports agree with it all the same."""
+    assert check.labels is not None
+    figures = evaluate(
+        reference, check.labels, card.labels, data=check.name, protocol="held-out"
+    )  # fmt: skip
+    if no_better_than_guessing(figures):
+        adopted = "scale" in card.training.config
+        log(
+            f"the Keras model itself has {figures.accuracy:.1%} of them right, no better than "
+            "guessing: "
+            + ("see that --scale and --offset are those of its training and --labels in the order "
+               "of its outputs" if adopted else "are these the pictures that it is for?")
+        )  # fmt: skip
 
 
 def _refuse_overwriting(
@@ -169,8 +193,12 @@ def _holds(out: Path, card: ModelCard) -> bool:
 def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:
     """Make `out` a model folder of the same Keras model; exports that it already has stay."""
     exports: list[ExportRecord] = []
-    if _holds(out, card):
-        exports = ModelCard.read(out).exports
+    try:
+        there = ModelCard.read(out)
+    except ModelError:  # none, or an interrupted copy: the card comes last
+        there = None
+    if there is not None and _holds(out, card):
+        exports = there.exports
     else:
         remove_exports(out)
     for name in (KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, FAILURES_NAME):
@@ -195,19 +223,23 @@ def _describe(outcome: Outcome) -> str:
     if agreement.accuracy_drop is not None and agreement.accuracy_drop_interval is not None:
         low, high = agreement.accuracy_drop_interval
         words.append(
-            f"accuracy drop {100 * agreement.accuracy_drop:+.2f} points "
+            f"accuracy {agreement.accuracy_export:.1%}, "
+            f"drop {100 * agreement.accuracy_drop:+.2f} points "
             f"(95 % {100 * low:+.2f} to {100 * high:+.2f})"
         )
     return ", ".join(words) + ("  REJECTED" if outcome.violations else "")
 
 
-def raise_for_gates(outcomes: Sequence[Outcome]) -> None:
-    """One error for all rejected exports, with what to try.
+def raise_if_refused(exported: Exported) -> None:
+    """One error for all that was not converted, or for all that was rejected, with what to try.
 
     Raises:
+        ConversionError: a recipe could not be converted.
         BudgetError: at least one export was rejected.
     """
-    rejected = [o for o in outcomes if o.violations]
+    if exported.failures:
+        raise exported.failures[0]
+    rejected = [o for o in exported.outcomes if o.violations]
     if not rejected:
         return
     parts = [f"{o.recipe}: {'; '.join(o.violations)}; kept as {o.path.name}" for o in rejected]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -159,19 +159,30 @@ def full_range(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels
 
 
-def refuse_overlap(calibration: CalibrationSet, check: CheckSet) -> None:
-    """No picture may both calibrate and check.
+def without_checked(sides: DataSides, check: CheckSet, log: Callable[[str], None]) -> DataSides:
+    """The same without the training pictures that are in the check, too: no picture does both.
+
+    A few are: FER2013 has the same pictures in train and test.
+
+    Args:
+        sides: pictures to calibrate on.
+        check: pictures to check on.
+        log: told how many were left out.
 
     Raises:
-        UsageError: one does.
+        UsageError: most of them are, so that one folder seems to have been named for both.
     """
-    known = {p.tobytes() for p in calibration.pixels}
-    shared = sum(p.tobytes() in known for p in check.pixels)
-    if shared:
+    checked = {pixels.tobytes() for pixels in check.pixels}
+    shared = np.array([sides.loaded.pixels[i].tobytes() in checked for i in sides.train], np.bool_)
+    count, total = int(shared.sum()), len(sides.train)
+    if 2 * count > total:
         raise UsageError(
-            f"{shared} of {len(check.pixels)} pictures of the check ({check.name}) are also "
-            "calibration pictures: name other --data"
+            f"{count} of {total} calibration pictures are also pictures of the check "
+            f"({check.name}): name other --data"
         )
+    if count:
+        log(f"{count} of {total} training pictures are also in {check.name}: none calibrates")
+    return replace(sides, train=sides.train[~shared])
 
 
 def gather_pictures(
@@ -183,6 +194,7 @@ def gather_pictures(
     samples: int,
     seed: int,
     progress: Callable[[Iterable[int]], Iterable[int]],
+    log: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> tuple[list[CalibrationSet], CheckSet]:
     """Calibration sets, the one to use first, and the pictures to check on.
@@ -193,35 +205,28 @@ def gather_pictures(
     Args:
         folder: the model folder.
         card: its card.
-        calibrated: recipes that need calibration pictures.
+        calibrated: recipes that need calibration pictures; without any there are no sets.
         calibration: see `edge_emotion.exporters.export.export_model`, as `data`, `samples`,
-            `seed`, `progress` and `warn`.
+            `seed`, `progress`, `log` and `warn`.
 
     Raises:
-        UsageError: pictures are missing, or some both calibrate and check.
+        UsageError: pictures are missing, or most of them both calibrate and check.
         DataError: they cannot be read, or there are too few.
     """
     trained_on = read_trained_on(folder)
     own = card_pictures(folder, card)
-    sets = [own[0]] if own else []
-    check = own[1] if own else None
-    sides = None
+    calibrating = checking = None
     if str(calibration) != FROM_CARD:
-        sides = load_sides(Path(calibration), card, trained_on, progress, warn)
-        sets.insert(0, calibration_from(sides, samples, seed))
-    if data is not None and (sides is None or data.resolve() != Path(calibration).resolve()):
-        sides = load_sides(data, card, trained_on, progress, warn)
-        # What is not known to be training pictures is for the check alone.
-        apart = not np.intersect1d(sides.train, sides.held_out).size
-        if str(calibration) == FROM_CARD and len(sides.train) >= samples and apart:
-            sets.append(calibration_from(sides, samples, seed))
-    held_out = check_from(sides) if sides else None
+        calibrating = checking = load_sides(Path(calibration), card, trained_on, progress, warn)
+    if data is not None and (calibrating is None or data.resolve() != Path(calibration).resolve()):
+        checking = load_sides(data, card, trained_on, progress, warn)
+    held_out = check_from(checking) if checking else None
     if data is not None and held_out is None:
         raise DataError(
             f"{data}: no held-out picture in it: the model has been trained on them all"
         )
-    check = held_out or check
-    if calibrated and not sets:
+    check = held_out or (own[1] if own else None)
+    if calibrated and calibrating is None and own is None:
         raise UsageError(
             f"{', '.join(calibrated)} need calibration pictures and {folder} carries none: pass "
             "--calibration with the pictures that the model was trained on"
@@ -231,8 +236,17 @@ def gather_pictures(
             f"nothing to check the exports on: {folder} carries no pictures: pass --data with "
             "labelled pictures that the model has not been trained on"
         )
-    for one in sets:
-        refuse_overlap(one, check)
+    if not calibrated:
+        return [], check
+    sets = [own[0]] if own else []
+    if calibrating is not None:
+        drawn = calibration_from(without_checked(calibrating, check, log), samples, seed)
+        sets.insert(0, drawn)
+    elif checking is not None and not np.intersect1d(checking.train, checking.held_out).size:
+        # What is not known to be training pictures is for the check alone.
+        checking = without_checked(checking, check, log)
+        if len(checking.train) >= samples:
+            sets.append(calibration_from(checking, samples, seed))
     return sets, check
 
 

@@ -61,6 +61,21 @@ def test_folders_globs_and_stdin_find_the_same_pictures(model_folder: Path, pict
     assert predict(model_folder, "-", stdin=names).stdout == folder
 
 
+def test_hidden_files_of_a_folder_are_passed_over_and_named_ones_are_not(
+    model_folder: Path, pictures: Path
+) -> None:
+    """What a Mac leaves beside each file, thumbnails, half-written pictures."""
+    before = predict(model_folder, pictures)
+    (pictures / "._a.png").write_bytes(b"\0\5\x16\7")
+    (pictures / ".thumbnails").mkdir()
+    (pictures / ".thumbnails" / "a.png").write_bytes((pictures / "a.png").read_bytes())
+    after = predict(model_folder, pictures)
+    assert (after.exit_code, after.stdout) == (0, before.stdout)
+    assert predict(model_folder, pictures / "._a.png").exit_code == 4
+    inside = predict(model_folder, pictures / ".thumbnails")
+    assert (inside.exit_code, len(inside.stdout.splitlines())) == (0, 1)
+
+
 def test_json_has_the_documented_fields(model_folder: Path, pictures: Path) -> None:
     missing = pictures / "missing.png"
     result = predict(model_folder, "--json", pictures / "a.png", missing)

@@ -573,7 +573,61 @@ def test_calibrating_and_checking_on_the_same_pictures_is_refused(
         shutil.copy(trained / name, tmp_path / "m" / name)
     result = run("export", tmp_path / "m", "--calibration", unseen, "--data", unseen)
     assert result.exit_code == 2
-    assert "also calibration pictures" in result.stderr
+    assert "are also pictures of the check (unseen pictures): name other --data" in result.stderr
+
+
+def test_a_few_pictures_on_both_sides_check_and_do_not_calibrate(
+    trained: Path, faces: Path, unseen: Path, tmp_path: Path
+) -> None:
+    """As in FER2013, with a model that does not record what it was trained on."""
+    model, both = tmp_path / "m", tmp_path / "both"
+    shutil.copytree(trained, model, ignore=shutil.ignore_patterns(TRAINED_ON_NAME))
+    shutil.copytree(faces, both)
+    for path in sorted((unseen / "sad").iterdir())[:3]:
+        shutil.copy(path, both / "sad" / f"twice-{path.name}")
+    made = ["--to", "onnx-int8", "--calibration", both, "--data", unseen, "--samples", "300",
+            "--min-agreement", "0.5", "--max-drop", "20"]  # fmt: skip
+    result = run("export", model, *made)
+    assert result.exit_code == 0, result.stderr
+    assert (
+        "3 of 183 training pictures are also in unseen pictures: none calibrates" in result.stderr
+    )
+    record = ModelCard.read(model).export("onnx-int8")
+    assert record is not None
+    assert record.calibration is not None
+    assert record.calibration.samples == 180
+    assert record.agreement is not None
+    assert record.agreement.samples == 90
+    # Nothing is calibrated for floats.
+    made[1] = "onnx-f32"
+    assert "none calibrates" not in run("export", model, *made).stderr
+
+
+def test_what_was_converted_is_told_when_another_recipe_fails(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_emotion.errors import ConversionError
+    from edge_emotion.exporters import export as module
+
+    def fails(*_: object) -> bytes:
+        raise ConversionError("tflite-f32: cannot be")
+
+    monkeypatch.setattr(module, "convert_tflite", fails)
+    out = tmp_path / "m"
+    result = run("export", trained, "--out", out, "--to", "tflite-f32,onnx-f32", "--target", "any")
+    assert result.exit_code == 1
+    assert result.stdout.split() == [str(out / RECIPES["onnx-f32"])]
+    assert result.stderr.splitlines()[-1] == "edge-emotion: tflite-f32: cannot be"
+
+
+def test_an_interrupted_copy_of_the_model_is_gone_over(trained: Path, tmp_path: Path) -> None:
+    """The card comes last; without it there is nothing to keep."""
+    out = tmp_path / "m"
+    out.mkdir()
+    shutil.copy(trained / KERAS_NAME, out)
+    result = run("export", trained, "--out", out, "--to", "onnx-f32", "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert [e.recipe for e in ModelCard.read(out).exports] == ["onnx-f32"]
 
 
 def test_a_changed_keras_file_is_not_exported(trained: Path, tmp_path: Path) -> None:
@@ -610,9 +664,11 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     result = run(
         "export", tmp_path / "own.keras", "--labels", "angry,happy,sad", "--scale", 1 / 255,
         "--out", tmp_path / "m", "--calibration", faces, "--data", unseen, "--to",
-        "onnx-f32,tflite-int8", "--min-agreement", "0",
+        "onnx-f32,tflite-int8", "--min-agreement", "0", "--resize", "nearest",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
+    assert "no better than guessing: see that --scale and --offset" in result.stderr
+    assert ModelCard.read(tmp_path / "m").input.resize == "nearest"
     picture = np.asarray(draw_face("sad", 1).resize((32, 32)))
     expected = foreign(picture[None].astype(np.float32) / 255).numpy()[0]
     got = Predictor(tmp_path / "m" / "model-f32.onnx").predict(picture).probabilities

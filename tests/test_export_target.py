@@ -21,9 +21,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     recipes: list[str] = []
     rejected = {"onnx-f32"}
 
-    def export_model(folder: Path, names: Sequence[str], **options: Any) -> list[Any]:
+    def export_model(folder: Path, names: Sequence[str], **options: Any) -> Any:
         recipes.extend(names)
-        return [
+        outcomes = [
             exporters.Outcome(
                 name,
                 folder / RECIPES[name],
@@ -32,9 +32,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             )
             for name in names
         ]
+        return exporters.Exported(outcomes, [])
 
     monkeypatch.setattr(exporters, "export_model", export_model)
-    monkeypatch.setattr(exporters, "raise_for_gates", lambda outcomes: None)
+    monkeypatch.setattr(exporters, "raise_if_refused", lambda exported: None)
     return recipes
 
 
@@ -89,4 +90,6 @@ def test_a_scale_without_labels_is_not_passed_over(asked: list[str]) -> None:
     result = export("--scale", "0.5")
     assert (result.exit_code, asked) == (2, [])
     (line,) = result.stderr.splitlines()
-    assert "--scale and --offset are for a Keras file without a card: name --labels" in line
+    assert (
+        "--scale, --offset and --resize are for a Keras file without a card: name --labels" in line
+    )

@@ -171,12 +171,19 @@ def test_your_own_boxes_are_read_where_they_are_and_nothing_is_looked_for(predic
     monkeypatch.setattr(predictor, "finder", None)
     monkeypatch.setitem(sys.modules, "dlib", None)
     faces = predictor.predict_faces(patches.two_faces(), boxes=[BLUE, GREEN, (300, 0, 9, 9)])
-    assert [f.box for f in faces] == [pytest.approx(b) for b in (GREEN, BLUE, (300, 0, 9, 9))]
-    assert [f.prediction.label for f in faces] == ["happy", "sad", "sad"]
+    assert [f.box for f in faces] == [pytest.approx(b) for b in (BLUE, GREEN, (300, 0, 9, 9))]
+    assert [f.prediction.label for f in faces] == ["sad", "happy", "sad"]
     assert [(f.landmarks, f.detection) for f in faces] == [(None, 1)] * 3
     assert predictor.predict_faces(patches.two_faces(), boxes=[]) == []
     with pytest.raises(MissingExtraError, match=r"fetch yunet.*edge-emotion\[faces\]"):
         predictor.predict_faces(patches.two_faces())
+
+
+def test_each_of_your_own_boxes_has_its_answer_in_their_order(predictor):
+    boxes = [BLUE, GREEN] * 40
+    faces = predictor.predict_faces(patches.two_faces(), boxes=boxes, max_faces=1)
+    assert [f.box for f in faces] == [pytest.approx(b) for b in boxes]
+    assert [f.prediction.label for f in faces] == ["sad", "happy"] * 40
 
 
 #: Of 320 x 240 pixels.
@@ -231,7 +238,7 @@ def test_what_are_no_boxes(predictor, boxes):
 
 def test_boxes_may_be_an_array(predictor):
     faces = predictor.predict_faces(patches.two_faces(), boxes=np.array([BLUE, GREEN], np.float32))
-    assert [f.prediction.label for f in faces] == ["happy", "sad"]
+    assert [f.prediction.label for f in faces] == ["sad", "happy"]
 
 
 class ManyFaces:

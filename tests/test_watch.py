@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from PIL import Image
@@ -466,6 +467,41 @@ def test_an_engine_that_fails_on_a_picture_is_counted(
                 watch(place, out, model_folder, [])
     watch(place, out, model_folder, [])
     assert labels(out) == {"old.png": ["ended the process 3 times"]}
+
+
+def test_a_damaged_picture_that_waits_does_not_hide_one_that_ends_the_process(
+    place: Path, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older one is read first at every start, and gets its line only after many looks."""
+    out = tmp_path / "r.jsonl"
+    (place / "old.png").write_bytes(b"")
+    os.utime(place / "old.png", (1, 1))
+    png(place / "new.png", 250)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "answer_row", lambda *_: 1 / 0)
+        for _ in range(MOST_ATTEMPTS):
+            with pytest.raises(ZeroDivisionError):
+                watch(place, out, model_folder, [])
+    watch(place, out, model_folder, [], more=run.LAST_TRY)
+    assert labels(out) == {"new.png": ["ended the process 3 times"], "old.png": [ANY]}
+
+
+def test_pictures_that_ended_processes_are_counted_apart(tmp_path: Path) -> None:
+    out = tmp_path / "r.jsonl"
+    for count in range(1, MOST_ATTEMPTS + 1):
+        for key in (7, 8):
+            attempts = Attempts(out)
+            assert attempts.begin(1 << 63)
+            attempts.survived()
+            assert attempts.begin(key)  # and then this process is no more
+            assert attempts.path.read_bytes().count(b"\n") == (1 if (count, key) == (1, 7) else 2)
+    attempts = Attempts(out)
+    assert not attempts.begin(7)
+    attempts.survived()  # it has its line
+    assert not attempts.begin(8)
+    attempts.survived()
+    assert attempts.begin(9)
+    assert attempts.path.read_bytes() == b"%016x %08d\n" % (9, 1)
 
 
 def test_a_full_disk_is_no_picture_s_fault(

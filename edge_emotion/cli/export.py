@@ -86,6 +86,14 @@ def export(
     offset: Annotated[
         float, typer.Option(help="Of a Keras file without a card: added after --scale.")
     ] = 0.0,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Keras file without a card: how pictures came to its size in training: "
+            "nearest (as ImageDataGenerator does), box, bilinear, hamming, bicubic or lanczos, all "
+            "as pillow has them.  [default: bilinear]"
+        ),
+    ] = None,
 ) -> None:
     """Export a Keras model to ONNX and TFLite, float and int8, and check each file against it.
 
@@ -93,16 +101,17 @@ def export(
     the exit code is 1. Needs the extra "export".
     """
     from edge_emotion.artefacts import find_model, model_folder
-    from edge_emotion.card import check_recipe
+    from edge_emotion.card import check_recipe, check_resize
     from edge_emotion.errors import UsageError
     from edge_emotion.gates import Gates
     from edge_emotion.quiet import quiet
 
     recipes = [check_recipe(name.strip()) for entry in to or [] for name in entry.split(",")]
     advice = _advice(target)
-    if labels is None and (scale, offset) != (1.0, 0.0):
+    if labels is None and (scale, offset, resize) != (1.0, 0.0, None):
         raise UsageError(
-            "--scale and --offset are for a Keras file without a card: name --labels and --out too"
+            "--scale, --offset and --resize are for a Keras file without a card: name --labels and "
+            "--out too"
         )
     if labels is not None and out is None:
         raise UsageError("--labels makes a new model folder: name it with --out")
@@ -115,15 +124,18 @@ def export(
             with quiet():
                 from edge_emotion.exporters.adopt import adopt_model
 
-                adopt_model(find_model(model), listed(labels), folder, scale=scale, offset=offset)
+                adopt_model(
+                    find_model(model), listed(labels), folder,
+                    scale=scale, offset=offset, resize=check_resize(resize or "bilinear"),
+                )  # fmt: skip
         with quiet():
             from edge_emotion.exporters.export import (
                 DEFAULT_RECIPES,
                 export_model,
-                raise_for_gates,
+                raise_if_refused,
             )
         left_out = LeftOut()
-        outcomes = export_model(
+        exported = export_model(
             folder,
             recipes or (advice.recipes if advice else DEFAULT_RECIPES),
             calibration=calibration,
@@ -137,12 +149,12 @@ def export(
             log=note,
             warn=left_out,
         )
-    for outcome in outcomes:
+    for outcome in exported.outcomes:
         print(outcome.path)
     if advice:
-        kept = {outcome.recipe: outcome.path.name for outcome in outcomes if not outcome.violations}
+        kept = {o.recipe: o.path.name for o in exported.outcomes if not o.violations}
         _recommend(advice, target, kept)
-    raise_for_gates(outcomes)
+    raise_if_refused(exported)
     left_out.raise_if_any()
 
 

@@ -40,7 +40,9 @@ DetectorOption = Annotated[
         "fetched]"
     ),
 ]
-MaxFacesOption = Annotated[int, typer.Option(min=1, help="Of a picture, largest first.")]
+MaxFacesOption = Annotated[
+    int, typer.Option(min=1, help="Of those found in a picture, largest first.")
+]
 LabelsOption = Annotated[
     str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")
 ]

@@ -46,7 +46,8 @@ def predict(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            help='JSON with your own boxes instead: {"picture.jpg": [[x, y, width, height], ...]}.'
+            help='JSON with your own boxes instead: {"picture.jpg": [[x, y, width, height], ...]}; '
+            "each is read, and answered in their order."
         ),
     ] = None,
     mirror: Annotated[
@@ -141,7 +142,7 @@ def _pictures(arguments: list[str], annotate: Path | None) -> Iterator[Path | _N
 
 
 def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFoundError]:
-    from edge_emotion.files import files_under
+    from edge_emotion.files import files_under, is_hidden
     from edge_emotion.preprocess import PICTURE_SUFFIXES
 
     if "\0" in argument:
@@ -159,13 +160,15 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
     if is_folder:
         closed: list[OSError] = []
         inside = [
-            p for p in files_under(path, closed.append) if p.suffix.lower() in PICTURE_SUFFIXES
-        ]
+            p for p in files_under(path, closed.append)
+            if p.suffix.lower() in PICTURE_SUFFIXES and not is_hidden(p, path)
+        ]  # fmt: skip
         if annotate is not None:
             from edge_emotion.cli.annotate import is_copy
 
             inside = [p for p in inside if not is_copy(p, annotate)]
         yield from inside
+        closed = [failure for failure in closed if not is_hidden(Path(failure.filename), path)]
         for failure in closed:
             reason = f"{failure.strerror or failure}: the folder's pictures are passed over"
             yield _NothingFoundError(str(failure.filename), reason)
