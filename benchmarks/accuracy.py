@@ -101,13 +101,13 @@ def labelled_pictures(
         dataset, card.input, middle=True, cache=pixels, progress=progress, warn=warn
     )
     left_out.update(unreadable)
-    seen = None if known is None else np.isin(loaded.hashes, known.all)
+    seen = None if known is None else loaded.known_to(known.all)
     trained_on = int(seen.sum()) if seen is not None else 0
     protocol: Protocol = "held-out"
     rows = np.arange(len(loaded))
     if validation and known is not None:  # a publisher without a split had it cut from train
-        valid = np.isin(loaded.hashes, known.valid)
-        rows = np.flatnonzero(valid & ~np.isin(loaded.hashes, known.train))
+        valid = loaded.known_to(known.valid)
+        rows = np.flatnonzero(valid & ~loaded.known_to(known.train))
         trained_on = 0
         left_out["not among the model's validation pictures"] += len(loaded) - len(rows)
         if not len(rows):

@@ -26,7 +26,7 @@ from edge_emotion.errors import DataError, EdgeEmotionError, InputError, UsageEr
 from edge_emotion.machine import environment_name, read_conditions, read_machine
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import read_dataset
-from edge_emotion.training.loading import pixel_hash
+from edge_emotion.training.loading import photograph_of, pixel_hash
 from edge_emotion.training.samples import canonical
 
 from .contenders import Contender, Faces, measure, others, ours, summary
@@ -84,7 +84,8 @@ def read_faces(
                 left_out["unreadable"] += 1
                 warn(f"left out: {error}")
                 continue
-            if np.uint64(pixel_hash(image)) in seen:
+            origins = pixel_hash(image), photograph_of(image) if samples[i].crop else 0
+            if np.isin(np.array(origins, np.uint64), seen).any():
                 left_out["a model of ours was trained on it"] += 1
                 continue
             width, height = (round(side / samples[i].context) for side in image.size)
@@ -231,7 +232,10 @@ def main(arguments: list[str]) -> None:
     if chosen.side is not None and not 8 <= chosen.side <= 1024:
         raise UsageError(f"--side must be 8 to 1024 pixels, not {chosen.side}")
     models = chosen.model or ["edge-cnn"]
-    target = place_for(chosen.json, file_name(environment_name(read_machine())))
+    name = environment_name(read_machine())
+    if chosen.side is not None:
+        name += f"-{chosen.side}"
+    target = place_for(chosen.json, file_name(name))
     if chosen.fetch:
         if chosen.data is not None:  # said before 530 MB are fetched
             read_dataset(chosen.data)

@@ -91,11 +91,6 @@ class PeersReport:
         """What ran."""
         return [r for r in self.results if r.status == "measured"]
 
-    @property
-    def file_name(self) -> str:
-        """What a committed result is called."""
-        return file_name(self.environment)
-
     def to_json(self) -> bytes:
         """UTF-8 JSON, as a benchmark's report."""
         return to_json(self)
@@ -111,5 +106,5 @@ class PeersReport:
 
 
 def file_name(environment: str) -> str:
-    """What the result of an environment is called."""
+    """What the result of an environment is called; with another size of faces at its end."""
     return f"{PREFIX}{environment}.json"

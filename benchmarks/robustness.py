@@ -1,7 +1,7 @@
 """Accuracy on corrupted pictures, float and int8 beside each other.
 
 ``python -m edge_emotion.benchmarks.robustness MODEL --data DATA`` for any model and labelled
-pictures. Nothing is chosen by what it shows: it only says what to expect.
+pictures: what to expect. Models are chosen by it with ``--validation`` alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
 from edge_emotion.cli.terminal import LeftOut, progress
-from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError
-from edge_emotion.files import tool_versions
+from edge_emotion.errors import EdgeEmotionError, MissingExtraError, ModelError, UsageError
+from edge_emotion.files import is_folder, tool_versions
 from edge_emotion.machine import PACKAGES
 
 from .accuracy import Pictures, labelled_pictures, run_subjects
@@ -181,6 +181,8 @@ def main(arguments: list[str]) -> None:
         help="the pictures that the model was validated on, to choose between models",
     )
     chosen = parser.parse_args(arguments)
+    if chosen.validation and chosen.json is not None and is_folder(chosen.json):
+        raise UsageError(f"--json {chosen.json}: reports there are of test pictures: name a file")
     name = file_name(find_subjects(chosen.model).card.name)
     target = place_for(chosen.json, name)
     left_out = LeftOut()

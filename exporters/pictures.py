@@ -101,8 +101,8 @@ def load_sides(
         train = np.flatnonzero(publisher == "train" if dataset.has_split else publisher != "test")
         held_out = np.flatnonzero(publisher == "test" if dataset.has_split else publisher != "test")
     else:
-        train = np.flatnonzero(np.isin(loaded.hashes, trained_on.train))
-        unseen = ~np.isin(loaded.hashes, trained_on.all)
+        train = np.flatnonzero(loaded.known_to(trained_on.train))
+        unseen = ~loaded.known_to(trained_on.all)
         held_out = np.flatnonzero(unseen & (publisher == "test") if dataset.has_split else unseen)
     part = "test" if dataset.has_split else "pictures"
     if trained_on is not None and not dataset.has_split:

@@ -212,6 +212,18 @@ class Interrupted:
         return self.finder.find(image)
 
 
+def test_crops_of_photographs_that_were_moved_are_not_left_for_training(photographs, tmp_path):
+    out = tmp_path / "out"
+    assert crop(photographs, "--out", out).exit_code == 0
+    (photographs / "happy" / "a.png").rename(photographs / "sad" / "was-happy.png")
+    result = crop(photographs, "--out", out)
+    assert result.exit_code == 2
+    assert f"holds 1 crops of no photograph in {photographs}, such as" in result.stderr
+    (out / "happy" / "a.png").unlink()
+    assert crop(photographs, "--out", out).exit_code == 0
+    assert (out / "sad" / "was-happy.png").exists()
+
+
 def test_an_interrupted_run_goes_on(photographs, tmp_path, monkeypatch):
     finder = Interrupted(2)
     monkeypatch.setattr("edge_emotion.faces.open_finder", lambda *args, **named: finder)

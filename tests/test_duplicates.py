@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,3 +153,27 @@ def test_real_photographs_are_the_same_or_far_apart(shared_data):
     assert loaded.phashes is not None
     pairs = [len(near_pairs(loaded.phashes, NEAR_DUPLICATE_BITS + more)) for more in (-40, 0, 10)]
     assert pairs == [10, 10, 10]
+
+
+def test_crops_of_one_photograph_are_one_group_with_each_other_and_with_the_photograph():
+    """However they were cut: perceptual hashes of two cuts have nothing in common."""
+    loaded = load([picture(seed) for seed in range(6)], near=False)
+    whole = loaded.hashes[5]
+    groups, reasons = duplicate_groups(
+        replace(loaded, photographs=np.array([7, 0, 7, 9, whole, 0], np.uint64))
+    )
+    assert groups[0] == groups[2]
+    assert groups[4] == groups[5]
+    assert len(set(groups)) == 4
+    assert reasons == {"of one photograph": 4}
+    assert len(set(duplicate_groups(loaded)[0])) == 6
+
+
+def test_a_picture_is_known_by_itself_or_by_its_photograph():
+    loaded = replace(
+        load([picture(seed) for seed in range(4)], near=False),
+        hashes=np.array([1, 2, 3, 4], np.uint64),
+        photographs=np.array([0, 8, 9, 0], np.uint64),
+    )
+    assert loaded.known_to(np.array([0, 1, 9], np.uint64)).tolist() == [True, False, True, False]
+    assert not replace(loaded, photographs=None).known_to(np.array([9], np.uint64)).any()

@@ -177,8 +177,8 @@ def test_a_picture_is_taught_by_the_teachers_that_are_asked(tmp_path: Path) -> N
 def test_cross_fitted_teachers_teach_what_they_were_not_trained_on() -> None:
     one = replace(teacher([1.0], ["happy"]), seen=np.array([1, 2, 9], np.uint64))
     two = replace(one, name="two", seen=np.array([2, 3, 9], np.uint64))
-    hashes = np.array([1, 2, 3, 4, 5], np.uint64)
-    asked = Earlier(None, [one, two]).asked(hashes, np.array([7, 8, 9, 6, 9]))
+    loaded = replace(pictures(5), hashes=np.array([1, 2, 3, 4, 5], np.uint64))
+    asked = Earlier(None, [one, two]).asked(loaded, np.array([7, 8, 9, 6, 9]))
     assert asked.tolist() == [
         [False, True],
         [True, True],  # both know it: it is taught all the same
@@ -187,7 +187,9 @@ def test_cross_fitted_teachers_teach_what_they_were_not_trained_on() -> None:
         [True, False],  # of the person, or nearly the picture, that the second knows
     ]
     with pytest.raises(UsageError, match="two does not record its training pictures"):
-        Earlier(None, [one, replace(two, seen=None)]).asked(hashes, np.arange(5))
+        Earlier(None, [one, replace(two, seen=None)]).asked(loaded, np.arange(5))
+    cut = replace(loaded, photographs=np.array([0, 0, 0, 1, 0], np.uint64))
+    assert Earlier(None, [one, two]).asked(cut, np.arange(5))[3].tolist() == [False, True]
 
 
 def test_validation_loss_counts_the_teacher_as_training_does(tmp_path: Path) -> None:
@@ -409,10 +411,21 @@ def test_mixed_precision_changes_how_a_network_computes_and_not_what_it_is(
 def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
     model = replace(teacher([1.0], ["happy"]), seen=np.array([3, 5, 8], np.uint64))
     unrecorded = replace(model, name="other", seen=None)
+    loaded = replace(pictures(6), hashes=np.array([5, 3, 1, 2, 4, 7], np.uint64))
+    apart, held_out = np.arange(6), np.arange(2, 6)
     for known in (Earlier(model, [unrecorded]), Earlier(unrecorded, [model])):
-        assert known.check_unseen(np.array([1, 2, 4], np.uint64)) == ["other"]
+        (doubt,) = known.check_unseen(loaded, held_out, apart)
+        assert doubt.startswith("other does not record what it has learnt")
         with pytest.raises(UsageError, match="teacher was trained on 2 of the pictures that are"):
-            known.check_unseen(np.array([5, 3, 1], np.uint64))
+            known.check_unseen(loaded, np.arange(6), apart)
+    # What is nearly the same, or of one person, is said.
+    alike = np.array([0, 1, 0, 3, 1, 1])
+    (doubt,) = Earlier(model, []).check_unseen(loaded, held_out, alike)
+    assert doubt.startswith("3 of 4 pictures held out here are nearly the same as some that teach")
+    # Another cut of a photograph that it knows is no new picture.
+    cut = replace(loaded, photographs=np.array([0, 0, 8, 0, 0, 9], np.uint64))
+    with pytest.raises(UsageError, match="teacher was trained on 1 of the pictures"):
+        Earlier(model, []).check_unseen(cut, held_out, apart)
 
 
 def test_a_network_has_learnt_what_its_earlier_models_have() -> None:

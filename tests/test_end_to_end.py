@@ -113,6 +113,15 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_pa
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+def test_a_history_of_a_training_that_diverged_can_be_read(tmp_path: Path) -> None:
+    from edge_emotion.training.checkpoints import read_history
+
+    rows = [{"loss": float(x), "val_loss": float(x), "accuracy": 0.5} for x in ("1", "nan", "inf")]
+    (tmp_path / "history.json").write_text(json.dumps(rows))
+    found = read_history(tmp_path / "history.json")
+    assert [str(row["val_loss"]) for row in found] == ["1.0", "nan", "inf"]
+
+
 @pytest.mark.parametrize(("between", "mixup"), [(False, 0.0), (True, 0.0), (False, 0.4)])
 def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool, mixup: float
@@ -243,6 +252,23 @@ def test_resuming_a_run_does_not_replace_the_model_of_another(faces: Path, tmp_p
         assert {p: p.read_bytes() for p in model.iterdir()} == before
 
 
+def test_resuming_what_is_finished_leaves_exports_and_notes(
+    faces: Path, exported: Path, trained: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(exported, model)
+    shutil.copytree(trained.parent / "run", tmp_path / "run")
+    (model / "failure_cases.md").write_text("Seen: none.")
+    before = {p.name: p.read_bytes() for p in model.iterdir() if p.suffix != ".png"}
+    result = run("train", faces, "--out", model, "--run", tmp_path / "run", "--resume", *SETTINGS)
+    assert result.exit_code == 0, result.stderr
+    assert "holds this model already: its exports stay" in result.stderr
+    after = {p.name: p.read_bytes() for p in model.iterdir() if p.suffix != ".png"}
+    assert b"Seen: none." in after.pop("README.md")
+    del before["README.md"]
+    assert after == before
+
+
 def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) -> None:
     result = run(
         "train", faces, "--run", tmp_path / "r", "--labels", "sad,happy", "--learn-all",
@@ -295,7 +321,7 @@ def test_cross_fitted_teachers_are_asked_about_what_is_new_to_them(
     assert np.array_equal(asked[rows], expected[rows])
     config = ModelCard.read(tmp_path / "m").training.config
     assert config["cross_fit"] is True
-    assert [teacher.split()[0] for teacher in config["teachers"]] == ["edge-cnn", "edge-cnn"]
+    assert [teacher.split()[0] for teacher in config["teachers"]] == ["model", "model"]
 
 
 def test_an_interruption_at_the_end_leaves_no_card_without_its_training_pictures(

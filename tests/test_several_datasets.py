@@ -118,6 +118,25 @@ def test_each_data_set_is_divided_by_itself():
     )
 
 
+def test_a_data_set_without_one_of_the_labels():
+    """Happy and sad faces of one's own beside all three of another."""
+    labels = np.concatenate([np.arange(300) % 3, 1 + np.arange(100) % 2])
+    datasets = ["large"] * 300 + ["own"] * 100
+    parts, _, words = divide(labelled(labels, datasets=datasets), np.arange(400))
+    assert len(np.intersect1d(parts["valid"], np.arange(300, 400))) == pytest.approx(20, abs=2)
+    assert "own: valid: 20%" in words
+
+
+def test_a_data_set_of_test_pictures_alone():
+    splits = [None] * 300 + ["test"] * 50
+    datasets = ["large"] * 300 + ["benchmark"] * 50
+    loaded = labelled(np.arange(350) % 3, splits, datasets=datasets)
+    parts, _, words = divide(loaded, np.arange(350))
+    assert set(range(300, 350)) <= set(parts["test"].tolist())
+    assert "benchmark: test: the publisher's" in words
+    assert "benchmark: valid" not in words
+
+
 def test_one_publisher_s_split_beside_a_folder_without():
     splits = ["train"] * 80 + ["valid"] * 10 + ["test"] * 10 + [None] * 100
     datasets = ["official"] * 100 + ["folder"] * 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,6 +240,17 @@ def test_without_a_test_share_what_the_earlier_model_has_not_seen_trains():
     assert parts["valid"].tolist() == list(range(60, 80))
     assert parts["train"].tolist() == [*range(10, 60), *range(80, 100)]
     assert words == "test: the publisher's; valid: that of known"
+
+
+def test_a_division_knows_new_cuts_of_the_same_photographs():
+    loaded = labelled([0, 1, 2] * 4)
+    cut = replace(loaded, photographs=np.arange(100, 112, dtype=np.uint64))
+    known = TrainedOn(np.arange(100, 106, dtype=np.uint64), np.array([106, 107], np.uint64), True)
+    parts, _, _ = split_pictures(
+        cut, np.arange(12), seed=1, valid_fraction=0.2, test_fraction=0.2, like=("m", known)
+    )
+    assert parts["valid"].tolist() == [6, 7]
+    assert parts["test"].tolist() == [8, 9, 10, 11]
 
 
 def test_a_division_of_other_pictures_is_refused():

@@ -396,6 +396,31 @@ def test_an_interruption_keeps_what_is_finished(
     assert [row["outcome"] for row in rows(out)].count("interrupted") == 1
 
 
+def test_a_trial_that_ends_the_search_again_and_again_is_passed_over(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    """As one that is too large for the memory: the kernel ends the process, and nothing is told."""
+
+    class KilledError(Exception):
+        pass
+
+    def stop(number: int) -> None:
+        if number == 1:
+            raise KilledError
+
+    out = tmp_path / "out"
+    arguments = ["tune", faces, "--trials", "3", *SMALL, "--out", out]
+    world.before = stop
+    for resume in ([], *[["--resume"]] * (tune_module.MOST_INTERRUPTIONS - 1)):
+        assert isinstance(run(*arguments, *resume).exception, KilledError)
+    world.before = lambda number: None
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 0, result.stderr
+    killed = [row["settings"] for row in rows(out) if row["outcome"] == "interrupted"]
+    assert killed == settings(out, "infeasible") * tune_module.MOST_INTERRUPTIONS
+    assert len(settings(out, "trained")) == 2
+
+
 def test_a_full_disk_keeps_what_is_finished(
     faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,8 @@ def read_history(path: Path) -> History:
         InputError: the file is damaged.
     """
     try:
-        history = msgspec.json.decode(path.read_bytes(), type=History)
+        # Not by msgspec: a training that diverged has NaN in it, which Python's json writes.
+        history = msgspec.convert(json.loads(path.read_bytes()), type=History)
         if not history or not all(
             {"loss", "val_loss", "accuracy"} <= row.keys() for row in history
         ):

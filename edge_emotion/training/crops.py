@@ -55,7 +55,8 @@ def crop_faces(
 
     Raises:
         DataError: no class folders, or what an earlier run made is damaged.
-        UsageError: context or side out of range, or `out` holds the photographs or other crops.
+        UsageError: context or side out of range, or `out` holds the photographs or other crops,
+            also of photographs that are not there any more: `train` would read them.
         ModelError: the finder cannot be run.
         OutputError: the folder cannot be written.
     """
@@ -73,6 +74,11 @@ def crop_faces(
     paths = _places(dataset.samples, out)
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
+    if strays := sorted(set(out.rglob("*.png")) - set(paths.values())):
+        raise UsageError(
+            f"{out} holds {len(strays)} crops of no photograph in {data}, such as {strays[0]}: "
+            "photographs were moved, renamed or removed: remove these crops, or name another --out"
+        )
     made = without = unreadable = 0
     for sample in progress(dataset.samples):
         path = paths[sample.key]

@@ -162,13 +162,13 @@ class Earlier:
             loaded.photographs_known and all(model.photographs for model in models),
         )
 
-    def asked(self, pictures: NDArray[np.uint64], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def asked(self, loaded: LoadedPictures, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which teachers teach a picture when they are cross-fitted.
 
         Those that were trained on no picture of its group; all of them where each one was.
 
         Args:
-            pictures: `pixel_hash`, uint64 (N,).
+            loaded: the pictures, N.
             groups: of each, pictures of one subject, the same or nearly the same; int64 (N,).
 
         Returns:
@@ -184,36 +184,51 @@ class Earlier:
                     f"--cross-fit: {teacher.name} does not record its training pictures: "
                     "leave it out"
                 )
-            known = groups[np.isin(pictures, teacher.seen)]
+            known = groups[loaded.known_to(teacher.seen)]
             columns.append(~np.isin(groups, known))
         new = np.stack(columns, axis=1)
         result: NDArray[np.bool_] = new | ~new.any(axis=1, keepdims=True)
         return result
 
-    def check_unseen(self, held_out: NDArray[np.uint64]) -> list[str]:
+    def check_unseen(
+        self, loaded: LoadedPictures, held_out: NDArray[np.int64], groups: NDArray[np.int64]
+    ) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
 
         Args:
-            held_out: `pixel_hash` of the pictures that figures will be quoted on.
+            loaded: the pictures.
+            held_out: which of them figures will be quoted on.
+            groups: of each, pictures of one subject, the same or nearly the same.
 
         Returns:
-            Names of the models that do not record what they have learnt.
+            What has to be said: models that do not record what they have learnt, or have learnt
+            what is nearly the same.
 
         Raises:
             UsageError: one of them is among a model's training pictures.
         """
-        unknown = []
+        doubts = []
         for model in [*filter(None, [self.initial]), *self.teachers]:
             if model.seen is None:
-                unknown.append(model.name)
+                doubts.append(
+                    f"{model.name} does not record what it has learnt: pictures held out here may "
+                    "be among it"
+                )
                 continue
-            count = int(np.isin(held_out, model.seen).sum())
+            known = loaded.known_to(model.seen)
+            count = int(known[held_out].sum())
             if count:
                 raise UsageError(
                     f"{model.name} was trained on {count} of the pictures that are held out here: "
                     "divide the data as in its training (--split-as), or leave it out"
                 )
-        return unknown
+            near = int(np.isin(groups[held_out], groups[known]).sum())
+            if near:
+                doubts.append(
+                    f"{near} of {len(held_out)} pictures held out here are nearly the same as some "
+                    f"that {model.name} has learnt, or of the same subject: they flatter"
+                )
+        return doubts
 
 
 def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:

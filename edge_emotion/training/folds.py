@@ -15,7 +15,7 @@ from edge_emotion.training.config import Plan, TrainConfig
 from edge_emotion.training.earlier import Earlier
 from edge_emotion.training.fit import fit, predict_logits
 from edge_emotion.training.loading import LoadedPictures, Splits, count_splits
-from edge_emotion.training.outcome import write_model, write_seen
+from edge_emotion.training.outcome import is_written, write_model, write_seen
 from edge_emotion.training.samples import Dataset
 from edge_emotion.training.splits import fold_pictures
 
@@ -38,13 +38,16 @@ def cross_validate(
     """
     logits = np.zeros((len(loaded), len(dataset.labels)), np.float32)
     folds = fold_pictures(loaded, groups, pool, plan.folds, config.seed)
-    accuracies = []
-    for number, held_out in enumerate(folds, 1):
+    divisions: list[Splits] = []  # all before the first is trained: one may be impossible
+    for held_out in folds:
         rest = np.setdiff1d(pool, held_out)
         inner = fold_pictures(
             loaded, groups, rest, max(2, round(1 / config.valid_fraction)), config.seed
         )[0]
-        parts: Splits = {"train": np.setdiff1d(rest, inner), "valid": inner, "test": held_out}
+        divisions.append({"train": np.setdiff1d(rest, inner), "valid": inner, "test": held_out})
+    accuracies = []
+    for number, parts in enumerate(divisions, 1):
+        inner, held_out = parts["valid"], parts["test"]
         own = replace(
             plan, run=plan.run / f"fold-{number}", out=plan.run / f"fold-{number}" / "model",
             name=f"{plan.name}-fold-{number}", folds=0,
@@ -68,8 +71,9 @@ def cross_validate(
         words = f"fold {number} of {plan.folds}, grouped by duplicates (seed {config.seed})"
         splits = count_splits(dataset.labels, loaded, parts)
         of_fold = replace(record, split=words, splits=splits)
-        write_seen(earlier.learnt(loaded, parts["train"], inner), own)
-        write_model(fitted, dataset, config, own, of_fold, confidence, [figures], earlier)
+        if not is_written(fitted, own):
+            write_seen(earlier.learnt(loaded, parts["train"], inner), own)
+            write_model(fitted, dataset, config, own, of_fold, confidence, [figures], earlier)
         accuracies.append(figures.accuracy)
         log(f"fold {number}: accuracy {accuracies[-1]:.3f} on {len(held_out)} pictures")
     spread = f"{min(accuracies):.3f} to {max(accuracies):.3f}"

@@ -46,6 +46,13 @@ class LoadedPictures:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def known_to(self, seen: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each picture, or the photograph that it was cut from, is among `seen`, (N,)."""
+        known: NDArray[np.bool_] = np.isin(self.hashes, seen)
+        if self.photographs is not None:
+            known |= (self.photographs > 0) & np.isin(self.photographs, seen)
+        return known
+
     def seen(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
         """`pixel_hash` of some pictures and, as far as recorded, of their photographs."""
         if self.photographs is None:
@@ -61,7 +68,8 @@ def pixel_hash(image: Image.Image) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
-def _photograph(crop: Image.Image) -> int:
+def photograph_of(crop: Image.Image) -> int:
+    """`pixel_hash` of the photograph that a crop records; 0: none."""
     try:
         return int(crop.info.get(PHOTOGRAPH, "0"), 16) & (2**64 - 1)
     except (TypeError, ValueError):  # not ours
@@ -140,7 +148,7 @@ def load_pictures(
         wide[row] = tensor
         hashes[row] = pixel_hash(image)
         if sample.crop:
-            photographs[row] = _photograph(image)
+            photographs[row] = photograph_of(image)
         if near:
             phashes[row] = _phash(image)
         kept.append(i)

@@ -21,9 +21,10 @@ from edge_emotion.card import (
     ModelCard,
     TrainingRecord,
 )
-from edge_emotion.errors import UsageError
+from edge_emotion.errors import ModelError, UsageError
 from edge_emotion.evaluation import evaluate, fit_confidence, softmax
 from edge_emotion.files import replacing, sha256, tool_versions
+from edge_emotion.runtimes.keras import load_keras_model
 from edge_emotion.training.architectures import multiply_adds, with_softmax
 from edge_emotion.training.config import Plan, TrainConfig, same_settings
 from edge_emotion.training.distill import can_distill, distill_pictures
@@ -109,6 +110,21 @@ def check_replaces_own(
         recorded_config(config, plan, earlier), card.training.config
     ):
         raise UsageError(f"{plan.out} holds the model of another training: name another --out")
+
+
+def is_written(fitted: Fitted, plan: Plan) -> bool:
+    """Whether the model folder holds these very weights, and with them exports that may stay.
+
+    A run that is finished may be resumed, by one who does not know that it is.
+    """
+    if not (plan.out / CARD_NAME).exists():
+        return False
+    try:
+        there = load_keras_model(plan.out / KERAS_NAME).get_weights()
+    except ModelError:
+        return False
+    own = with_softmax(fitted.logits_model).get_weights()
+    return len(there) == len(own) and all(map(np.array_equal, there, own))
 
 
 def write_model(

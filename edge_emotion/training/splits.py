@@ -67,14 +67,15 @@ def duplicate_groups(
 
     n = len(loaded)
     _, inverse, counts = np.unique(loaded.hashes, return_inverse=True, return_counts=True)
-    first = np.full(len(counts), -1, np.int64)
-    pairs = []
-    for i, h in enumerate(inverse):
-        if first[h] < 0:
-            first[h] = i
-        else:
-            pairs.append((first[h], i))
     reasons = Counter({"pixel-identical": int((counts[inverse] > 1).sum())})
+    same = _sharing(loaded.hashes, np.arange(n))
+    if loaded.photographs is not None:  # a crop is of one with other crops, and with the whole
+        cut = np.flatnonzero(loaded.photographs)
+        origins = np.concatenate([loaded.hashes, loaded.photographs[cut]])
+        same = _sharing(origins, np.concatenate([np.arange(n), cut]))
+        alike = np.unique(same[np.isin(same, cut).any(axis=1)])
+        reasons["of one photograph"] = int((counts[inverse[alike]] == 1).sum())
+    pairs: list[tuple[int, int]] = []
     if subject is not None:
         try:
             re.compile(subject)
@@ -89,7 +90,7 @@ def duplicate_groups(
             if other != i:
                 pairs.append((other, i))
                 reasons["of a subject seen before"] += 1
-    edges = np.array(pairs, np.int64).reshape(-1, 2)
+    edges = np.concatenate([same, np.array(pairs, np.int64).reshape(-1, 2)])
     if loaded.phashes is not None:
         near = near_pairs(loaded.phashes, bits)
         alike = np.zeros(n, bool)
@@ -98,7 +99,14 @@ def duplicate_groups(
         edges = np.concatenate([edges, near])
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(n, n))
     _, groups = connected_components(graph, directed=False)
-    return groups.astype(np.int64), reasons
+    return groups.astype(np.int64), +reasons
+
+
+def _sharing(keys: NDArray[np.uint64], owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs of owners of equal keys that chain all of them, (pairs, 2)."""
+    order = np.argsort(keys, kind="stable")
+    equal = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    return np.stack([owners[order][equal], owners[order][equal + 1]], axis=1)
 
 
 def split_pictures(
@@ -148,6 +156,8 @@ def split_pictures(
                 # Fractions are of everything: what validation takes of the rest is more if test
                 # came first.
                 left = np.intersect1d(own, parts["train"])
+                if not free:  # the publisher's pictures all test, or validate
+                    continue
                 if like is None:
                     cut = _cut(loaded, groups, left, fraction / rest, seed)
                     how = f"{len(cut) / free:.0%}, stratified by label, duplicates kept together"
@@ -199,10 +209,9 @@ def _cut_like(
 ) -> NDArray[np.int64]:
     """Those of `indices` that a model's training had in the split `name`."""
     model, known = like
-    hashes = loaded.hashes[indices]
     if name == "test":
-        return indices[~np.isin(hashes, known.all)]
-    cut = indices[np.isin(hashes, known.valid)]
+        return indices[~loaded.known_to(known.all)[indices]]
+    cut = indices[loaded.known_to(known.valid)[indices]]
     if not len(cut):
         raise DataError(
             f"{model} was validated on none of these pictures: name the same data sets as in its "
@@ -221,12 +230,15 @@ def fold_pictures(
     """Divide `indices` into stratified folds, no group in two of them.
 
     Raises:
-        DataError: a label has fewer pictures than there are folds, duplicates counted once.
+        DataError: a label has fewer pictures than there are folds, duplicates counted once. One of
+            several data sets may lack a label.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     different = np.unique(np.stack([groups[indices], loaded.labels[indices]]), axis=1)[1]
     counts = np.bincount(different, minlength=loaded.targets.shape[1])
+    if len(set(loaded.datasets)) > 1:
+        counts = counts[counts > 0]
     if counts.min() < folds:
         raise DataError(
             f"too few pictures to divide into {folds} parts: a label has only {counts.min()} "

@@ -46,6 +46,7 @@ from edge_emotion.training.loading import (
 from edge_emotion.training.outcome import (
     check_replaces_own,
     draw,
+    is_written,
     measure,
     write_distilled,
     write_model,
@@ -157,12 +158,12 @@ def _train(
     config = earlier.complete(config)
     # Folds hold out each picture once.
     held_out = SPLITS if plan.folds else ("test",) if plan.validate_on_train else ("valid", "test")
-    hashes = np.concatenate([loaded.hashes[parts[name]] for name in held_out])
-    for name in earlier.check_unseen(hashes):
-        log(f"{name} does not record what it has learnt: pictures held out here may be among it")
+    rows = np.concatenate([parts[name] for name in held_out])
+    for doubt in earlier.check_unseen(loaded, rows, groups):
+        log(doubt)
     asked = None
     if config.cross_fit:
-        asked = earlier.asked(loaded.hashes, groups)
+        asked = earlier.asked(loaded, groups)
         count, total = int((~asked[parts["train"]].all(axis=1)).sum()), len(parts["train"])
         if not count:
             raise UsageError(
@@ -209,10 +210,14 @@ def _train(
     for evaluation in evaluations:
         if no_better_than_guessing(evaluation):
             log(f"{evaluation.data}: no better than guessing: {_what_teaches_more(config)}")
-    # The card last: a folder that has one is whole, and knows its training pictures.
-    write_seen(seen, plan)
-    write_distilled(fitted, plan, config, progress)
-    card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
+    if is_written(fitted, plan):
+        log(f"{plan.out} holds this model already: its exports stay")
+        card = ModelCard.read(plan.out)
+    else:
+        # The card last: a folder that has one is whole, and knows its training pictures.
+        write_seen(seen, plan)
+        write_distilled(fitted, plan, config, progress)
+        card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
     write_readme(plan.out, card)
     return card

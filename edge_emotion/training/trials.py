@@ -49,9 +49,9 @@ class Trial:
     """One candidate and what became of it."""
 
     number: int
-    #: "infeasible": cannot be built, converted or trained to finite logits. "too slow": over
-    #: --max-latency, not trained. "repeated": an earlier trial had the same settings.
-    #: "interrupted": its settings are tried again.
+    #: "infeasible": cannot be built, converted or trained to finite logits, or ended the search
+    #: three times. "too slow": over --max-latency, not trained. "repeated": an earlier trial had
+    #: the same settings. "interrupted": its settings are tried again.
     outcome: Literal["trained", "too slow", "infeasible", "repeated", "interrupted"]
     settings: dict[str, Any]  # what was searched
     reason: str | None = None  # why it was not trained

@@ -37,6 +37,8 @@ Meter = Callable[[keras.Model], Cost]
 
 #: Pixels and checkpoints while a search runs; removed at its end.
 WORK_NAME = ".tune"
+#: A trial that was under way so often when the search ended is not begun again.
+MOST_INTERRUPTIONS = 3
 ENGINES = ("ai-edge-litert", "onnxruntime")
 
 
@@ -238,6 +240,9 @@ class _Search:
             if other.settings == settings and other.outcome not in ("repeated", "interrupted"):
                 reason = f"the settings of trial {other.number}"
                 return Trial(number, "repeated", settings, reason, other.cost), 0.0
+        ended = sum(t.settings == settings and t.outcome == "interrupted" for t in earlier)
+        if ended >= MOST_INTERRUPTIONS:  # it may be what ends the search, out of memory
+            return Trial(number, "infeasible", settings, f"ended the search {ended} times"), 1.0
         config = self.config(settings)
         try:
             cost = self._cost(config)

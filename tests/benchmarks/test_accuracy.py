@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from edge_emotion.benchmarks.accuracy import (
     judge,
@@ -16,9 +18,12 @@ from edge_emotion.benchmarks.accuracy import (
 from edge_emotion.benchmarks.schema import Data
 from edge_emotion.benchmarks.subjects import Subject
 from edge_emotion.benchmarks.worker import LogitsRequest
-from edge_emotion.card import CALIBRATION_NAME, FaceCrop, ModelCard
+from edge_emotion.card import CALIBRATION_NAME, TRAINED_ON_NAME, FaceCrop, ModelCard
 from edge_emotion.errors import CheckError, DataError, ModelError, UnknownNameError, UsageError
+from edge_emotion.files import write_bytes
 from edge_emotion.training.data import CROPS_NAME, CropRecord
+from edge_emotion.training.loading import PHOTOGRAPH
+from tests import tiny
 from tests.tiny import make_card
 
 from .conftest import record_trained_on
@@ -89,6 +94,26 @@ def test_a_model_that_was_validated_on_other_pictures_says_so(
     record_trained_on(folder, [data / "happy" / "0.png"])
     with pytest.raises(DataError, match="was validated on none of its pictures"):
         labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
+
+
+def test_another_cut_of_a_photograph_is_no_new_picture(folder: Path, tmp_path: Path) -> None:
+    """Crops of another size or context have other pixels; they record what they were cut from."""
+    cuts = tmp_path / "cuts"
+    for shade, label in tiny.SHADES.items():
+        (cuts / label).mkdir(parents=True)
+        record = PngInfo()
+        record.add_text(PHOTOGRAPH, f"{1000 + shade:x}")
+        Image.new("RGB", (24, 24), (shade, shade, shade)).save(
+            cuts / label / "a.png", pnginfo=record
+        )
+    write_bytes(cuts / CROPS_NAME, msgspec.json.encode(CropRecord(1.5, FaceCrop(), "yunet", 3, 0)))
+    shades = list(tiny.SHADES)
+    known = np.array([1000 + shades[0], 1000 + shades[1]], np.uint64)
+    np.savez(folder / TRAINED_ON_NAME, hashes=known, train=1, photographs=True)
+    found = labelled_pictures(cuts, make_card(), folder, tmp_path)
+    assert (found.data.samples, found.data.trained_on) == (1, 2)
+    valid = labelled_pictures(cuts, make_card(), folder, tmp_path, validation=True)
+    assert valid.data.samples == 1
 
 
 def test_keeping_them_where_there_are_none_changes_nothing(

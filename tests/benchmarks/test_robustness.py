@@ -24,7 +24,7 @@ from edge_emotion.benchmarks.robustness_report import Corrupted, RobustnessRepor
 from edge_emotion.benchmarks.schema import Data
 from edge_emotion.benchmarks.subjects import Subject, find_subjects
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import EdgeEmotionError, ModelError
+from edge_emotion.errors import EdgeEmotionError, ModelError, UsageError
 from tests import tiny
 from tests.generated import LABELS, draw_face
 
@@ -266,6 +266,8 @@ def test_the_command_writes_a_named_report(
     report = RobustnessReport.read(path)
     assert [row.name for row in report.corrupted] == [c.name for c in CORRUPTIONS]
     assert str(tmp_path) not in path.read_text("utf-8")
+    with pytest.raises(UsageError, match="reports there are of test pictures: name a file"):
+        main([str(folder), "--data", str(data), "--validation", "--json", str(path.parent)])
 
 
 def test_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> None:
