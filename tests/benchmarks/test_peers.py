@@ -28,7 +28,7 @@ from edge_emotion.benchmarks.markdown import pages
 from edge_emotion.benchmarks.peer_packages import PEERS, Peer
 from edge_emotion.benchmarks.peers import common_labels, main, read_faces, resized, run_peers
 from edge_emotion.benchmarks.peers_markdown import peers_table
-from edge_emotion.benchmarks.peers_schema import PeersReport, Task
+from edge_emotion.benchmarks.peers_schema import PeersReport, Task, file_name
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
 from edge_emotion.card import FaceCrop
 from edge_emotion.errors import CheckError, DataError, EdgeEmotionError, ModelError, UsageError
@@ -82,7 +82,7 @@ def test_of_crops_everybody_is_given_the_face_square(data: Path, tmp_path: Path)
 
 
 def test_a_report_survives_json_and_names_no_folder(report: PeersReport, tmp_path: Path) -> None:
-    path = tmp_path / report.file_name
+    path = tmp_path / file_name(report.environment)
     path.write_bytes(report.to_json())
     assert PeersReport.read(path) == report
     assert str(tmp_path) not in path.read_text("utf-8")
@@ -128,7 +128,7 @@ def test_a_page_gets_the_committed_peers(
 ) -> None:
     results = tmp_path / "repository/benchmarks/results"
     results.mkdir(parents=True)
-    (results / report.file_name).write_bytes(report.to_json())
+    (results / file_name(report.environment)).write_bytes(report.to_json())
     page = results.parents[1] / "README.md"
     page.write_text("<!-- peers:start -->\n<!-- peers:end -->\n")
     blocks = pages(results.parents[1])[page]
