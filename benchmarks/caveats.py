@@ -55,6 +55,9 @@ def photographs(report: BenchReport) -> Iterator[str]:
     photos = report.photos
     if photos is None:
         return
+    if photos.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in photos.left_out.items())
+        yield f"Of the files in {photos.data} were left out: {reasons}."
     if photos.trained_on:
         yield (
             f"{photos.trained_on} photographs were left out: the model was trained or validated on "

@@ -140,6 +140,7 @@ def measure_photos(
         results=results,
         trained_on=plan.trained_on,
         trained_on_known=plan.trained_on_known,
+        left_out=dict(dataset.dropped),
     )
 
 

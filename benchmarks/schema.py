@@ -182,6 +182,7 @@ class PhotoReport:
     results: list[FinderResult]
     trained_on: int = 0  # left out: the model was trained or validated on them, or on their faces
     trained_on_known: bool = False  # whether that is recorded of all pictures it was trained on
+    left_out: dict[str, int] = field(default_factory=dict)  # reason -> files, before any was read
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def balanced_interval(evaluation: Evaluation) -> Interval:
     return mean - math.sqrt(below) / labels, mean + math.sqrt(above) / labels
 
 
-def no_better_than_guessing(evaluation: Evaluation) -> bool:
+def may_be_guessing(evaluation: Evaluation) -> bool:
     """Whether the balanced accuracy may be that of one label for all pictures, or of chance.
 
     The 95 % interval reaches down to one part in as many as there are labels among the pictures.

@@ -26,7 +26,7 @@ from edge_emotion.card import (
     check_recipe,
 )
 from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
-from edge_emotion.evaluation import compare, evaluate, no_better_than_guessing
+from edge_emotion.evaluation import compare, evaluate, may_be_guessing
 from edge_emotion.files import check_reachable, replacing, sha256, tool_versions, write_bytes
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
@@ -156,11 +156,11 @@ def _doubt(
     figures = evaluate(
         reference, check.labels, card.labels, data=check.name, protocol="held-out"
     )  # fmt: skip
-    if no_better_than_guessing(figures):
+    if may_be_guessing(figures):
         adopted = "scale" in card.training.config
         log(
-            f"the Keras model itself has {figures.accuracy:.1%} of them right, no better than "
-            "guessing: "
+            f"the Keras model itself has {figures.accuracy:.1%} of them right, which cannot be "
+            "told from guessing: "
             + ("see that --scale and --offset are those of its training and --labels in the order "
                "of its outputs" if adopted else "are these the pictures that it is for?")
         )  # fmt: skip
@@ -237,6 +237,10 @@ def raise_if_refused(exported: Exported) -> None:
         ConversionError: a recipe could not be converted.
         BudgetError: at least one export was rejected.
     """
+    if len(exported.failures) > 1:
+        count = len(exported.failures)
+        first = exported.failures[0]
+        raise ConversionError(f"{count} recipes could not be converted; the first: {first}")
     if exported.failures:
         raise exported.failures[0]
     rejected = [o for o in exported.outcomes if o.violations]
@@ -247,7 +251,12 @@ def raise_if_refused(exported: Exported) -> None:
     if all(
         o.record.calibration is None or o.record.calibration.kind == "pictures" for o in rejected
     ):
-        advice = "try tflite-int8-dynamic, or look for layers with wide ranges"
+        advice = "try tflite-int8-dynamic, or look for layers with wide ranges: bench --layers"
+    if all(
+        o.record.agreement is not None and o.record.agreement.samples < USUAL_CHECK
+        and o.record.agreement.accuracy_drop is not None for o in rejected
+    ):  # fmt: skip
+        advice = "so few pictures tell little: name more as --data, or a larger --max-drop"
     raise BudgetError(f"rejected: {' | '.join(parts)}; {advice}")
 
 

@@ -75,6 +75,7 @@ class DataSides:
     train: NDArray[np.int64]  # indices of training pictures
     held_out: NDArray[np.int64]  # indices of pictures that the model has never seen
     held_out_name: str
+    context: float  # side of the pictures in face squares; 1: they have no surroundings
 
 
 def load_sides(
@@ -107,7 +108,8 @@ def load_sides(
     part = "test" if dataset.has_split else "pictures"
     if trained_on is not None and not dataset.has_split:
         part += " not trained on"
-    return DataSides(dataset.name, loaded, train, held_out, f"{dataset.name} {part}")
+    context = max(sample.context for sample in dataset.samples)
+    return DataSides(dataset.name, loaded, train, held_out, f"{dataset.name} {part}", context)
 
 
 def calibration_from(sides: DataSides, samples: int, seed: int) -> CalibrationSet:
@@ -159,13 +161,16 @@ def full_range(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels
 
 
-def without_checked(sides: DataSides, check: CheckSet, log: Callable[[str], None]) -> DataSides:
+def without_checked(
+    sides: DataSides, checking: DataSides | None, check: CheckSet, log: Callable[[str], None]
+) -> DataSides:
     """The same without the training pictures that are in the check, too: no picture does both.
 
     A few are: FER2013 has the same pictures in train and test.
 
     Args:
         sides: pictures to calibrate on.
+        checking: what the pictures of the check were taken from, if that is labelled pictures.
         check: pictures to check on.
         log: told how many were left out.
 
@@ -174,11 +179,14 @@ def without_checked(sides: DataSides, check: CheckSet, log: Callable[[str], None
     """
     checked = {pixels.tobytes() for pixels in check.pixels}
     shared = np.array([sides.loaded.pixels[i].tobytes() in checked for i in sides.train], np.bool_)
+    if checking is not None and len(checking.held_out):  # also cut, or fitted, otherwise
+        known = sides.loaded.known_to(checking.loaded.seen(checking.held_out))
+        shared |= known[sides.train]
     count, total = int(shared.sum()), len(sides.train)
     if 2 * count > total:
         raise UsageError(
             f"{count} of {total} calibration pictures are also pictures of the check "
-            f"({check.name}): name other --data"
+            f"({check.name}): name other pictures as --data"
         )
     if count:
         log(f"{count} of {total} training pictures are also in {check.name}: none calibrates")
@@ -220,6 +228,12 @@ def gather_pictures(
         calibrating = checking = load_sides(Path(calibration), card, trained_on, progress, warn)
     if data is not None and (calibrating is None or data.resolve() != Path(calibration).resolve()):
         checking = load_sides(data, card, trained_on, progress, warn)
+    for sides in {id(one): one for one in (calibrating, checking) if one}.values():
+        if sides.context > 1 and card.input.face is None:
+            log(
+                f"{sides.name}: crops with surroundings (crops.json): the face square within is "
+                f"read, 1/{sides.context:g} of the side; crop --context 1 makes crops without"
+            )
     held_out = check_from(checking) if checking else None
     if data is not None and held_out is None:
         raise DataError(
@@ -228,23 +242,23 @@ def gather_pictures(
     check = held_out or (own[1] if own else None)
     if calibrated and calibrating is None and own is None:
         raise UsageError(
-            f"{', '.join(calibrated)} need calibration pictures and {folder} carries none: pass "
-            "--calibration with the pictures that the model was trained on"
+            f"for {', '.join(calibrated)} calibration pictures are needed and {card.name} carries "
+            "none: pass --calibration with the pictures that the model was trained on"
         )
     if check is None:
         raise UsageError(
-            f"nothing to check the exports on: {folder} carries no pictures: pass --data with "
+            f"nothing to check the exports on: {card.name} carries no pictures: pass --data with "
             "labelled pictures that the model has not been trained on"
         )
     if not calibrated:
         return [], check
     sets = [own[0]] if own else []
     if calibrating is not None:
-        drawn = calibration_from(without_checked(calibrating, check, log), samples, seed)
+        drawn = calibration_from(without_checked(calibrating, checking, check, log), samples, seed)
         sets.insert(0, drawn)
     elif checking is not None and not np.intersect1d(checking.train, checking.held_out).size:
         # What is not known to be training pictures is for the check alone.
-        checking = without_checked(checking, check, log)
+        checking = without_checked(checking, checking, check, log)
         if len(checking.train) >= samples:
             sets.append(calibration_from(checking, samples, seed))
     return sets, check

@@ -133,12 +133,21 @@ def test_a_box_that_holds_no_face_costs_its_picture_only(model_folder, folder, b
     assert line.endswith("outside the picture of 320 x 240")
 
 
+@pytest.mark.parametrize("box", [[1, 2, 0, 4], [1, 2, -3, 4], [1e99, 2, 3, 4]])
+def test_what_is_no_box_costs_its_picture_and_no_other(model_folder, folder, box):
+    boxes = write_boxes(folder, {"a.png": [box], "b.png": [[0, 0, 9, 9]], "c.png": []})
+    result = predict(model_folder, folder, "--boxes", boxes, "--json")
+    assert result.exit_code == 4
+    a, b, c = map(json.loads, result.stdout.splitlines())
+    assert "a box is [x, y, width, height] with an area" in a["error"]
+    assert (b["label"], c["label"]) == ("happy", None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         b"", b"a.png: 1 2 3 4", b'{"a.png": [[1, 2, 3, 4]]', b"\xff\xfe", [[1, 2, 3, 4]],
         {"a.png": [1, 2, 3, 4]}, {"a.png": [[1, 2, 3]]}, {"a.png": [[1, 2, "3", 4]]},
-        {"a.png": [[1, 2, 0, 4]]}, {"a.png": [[1, 2, -3, 4]]}, {"a.png": [[1e99, 2, 3, 4]]},
         b"[" * 100_000,
     ],
 )  # fmt: skip

@@ -218,10 +218,25 @@ def test_crops_of_photographs_that_were_moved_are_not_left_for_training(photogra
     (photographs / "happy" / "a.png").rename(photographs / "sad" / "was-happy.png")
     result = crop(photographs, "--out", out)
     assert result.exit_code == 2
-    assert f"holds 1 crops of no photograph in {photographs}, such as" in result.stderr
+    assert f"crops of 1 photographs that are not in {photographs} (any more)" in result.stderr
+    assert str(out / "happy" / "a.png") in result.stderr
     (out / "happy" / "a.png").unlink()
     assert crop(photographs, "--out", out).exit_code == 0
     assert (out / "sad" / "was-happy.png").exists()
+
+
+def test_a_photograph_that_took_the_name_of_another_is_cut_anew(photographs, tmp_path):
+    out, path = tmp_path / "out", photographs / "happy" / "a.png"
+    assert crop(photographs, "--out", out).exit_code == 0
+    before = {p: p.read_bytes() for p in out.rglob("*.png")}
+    path.touch()  # the same photograph
+    assert crop(photographs, "--out", out).exit_code == 0
+    assert {p: p.read_bytes() for p in out.rglob("*.png")} == before
+    shutil.copy2(photographs / "sad" / "c.png", path)  # with its time, which is older
+    assert crop(photographs, "--out", out).exit_code == 0
+    after = {p: p.read_bytes() for p in out.rglob("*.png")}
+    assert [p for p in after if after[p] != before[p]] == [out / "happy" / "a.png"]
+    assert after[out / "happy" / "a.png"] == before[out / "sad" / "c.png"]
 
 
 def test_an_interrupted_run_goes_on(photographs, tmp_path, monkeypatch):

@@ -599,7 +599,7 @@ def test_calibrating_and_checking_on_the_same_pictures_is_refused(
         shutil.copy(trained / name, tmp_path / "m" / name)
     result = run("export", tmp_path / "m", "--calibration", unseen, "--data", unseen)
     assert result.exit_code == 2
-    assert "are also pictures of the check (unseen pictures): name other --data" in result.stderr
+    assert "are also pictures of the check (unseen pictures): name other pictures" in result.stderr
 
 
 def test_a_few_pictures_on_both_sides_check_and_do_not_calibrate(
@@ -611,6 +611,9 @@ def test_a_few_pictures_on_both_sides_check_and_do_not_calibrate(
     shutil.copytree(faces, both)
     for path in sorted((unseen / "sad").iterdir())[:3]:
         shutil.copy(path, both / "sad" / f"twice-{path.name}")
+    # Read as a crop with surroundings it is another tensor, of the same picture.
+    record = CropRecord(1.5, FaceCrop(), "yunet", 180, 0)
+    (both / CROPS_NAME).write_bytes(msgspec.json.encode(record))
     made = ["--to", "onnx-int8", "--calibration", both, "--data", unseen, "--samples", "300",
             "--min-agreement", "0.5", "--max-drop", "20"]  # fmt: skip
     result = run("export", model, *made)
@@ -693,8 +696,19 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
         "onnx-f32,tflite-int8", "--min-agreement", "0", "--resize", "nearest",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    assert "no better than guessing: see that --scale and --offset" in result.stderr
+    assert "cannot be told from guessing: see that --scale and --offset" in result.stderr
     assert ModelCard.read(tmp_path / "m").input.resize == "nearest"
+
+    # The file that was named is not the place for the result.
+    (tmp_path / "k").mkdir()
+    shutil.copy(tmp_path / "own.keras", tmp_path / "k" / KERAS_NAME)
+    before = (tmp_path / "k" / KERAS_NAME).read_bytes()
+    over = run(
+        "export", tmp_path / "k" / KERAS_NAME, "--labels", "angry,happy,sad", "--out",
+        tmp_path / "k", "--overwrite", "--data", unseen,
+    )  # fmt: skip
+    assert (over.exit_code, (tmp_path / "k" / KERAS_NAME).read_bytes()) == (2, before)
+    assert "would be written over: name another folder as --out" in over.stderr
     picture = np.asarray(draw_face("sad", 1).resize((32, 32)))
     expected = foreign(picture[None].astype(np.float32) / 255).numpy()[0]
     got = Predictor(tmp_path / "m" / "model-f32.onnx").predict(picture).probabilities

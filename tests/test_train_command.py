@@ -134,7 +134,7 @@ def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_to
     result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / "run", *SMALL, *hardly)
     assert result.exit_code == 0, result.stderr
     assert ModelCard.read(tmp_path / "mine").name == "mine"
-    assert "faces valid: no better than guessing: train on more pictures" in result.stderr
+    assert "faces valid: cannot be told from guessing: train on more pictures" in result.stderr
     result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, "--width", "1")
     assert ModelCard.read(tmp_path / "again" / "model").name == "edge-cnn"
-    assert "no better than guessing: begin with a net that knows faces" in result.stderr
+    assert "cannot be told from guessing: begin with a net that knows faces" in result.stderr

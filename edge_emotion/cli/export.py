@@ -101,7 +101,7 @@ def export(
     the exit code is 1. Needs the extra "export".
     """
     from edge_emotion.artefacts import find_model, model_folder
-    from edge_emotion.card import check_recipe, check_resize
+    from edge_emotion.card import KERAS_NAME, check_recipe, check_resize
     from edge_emotion.errors import UsageError
     from edge_emotion.gates import Gates
     from edge_emotion.quiet import quiet
@@ -120,12 +120,15 @@ def export(
             folder = model_folder(model)
         else:
             # Beside nothing: the model reaches --out only when its pictures are known to do.
+            path = find_model(model)
+            if out is not None and (out / KERAS_NAME).resolve() == path.resolve():
+                raise UsageError(f"{path} would be written over: name another folder as --out")
             folder = Path(stack.enter_context(TemporaryDirectory()))
             with quiet():
                 from edge_emotion.exporters.adopt import adopt_model
 
                 adopt_model(
-                    find_model(model), listed(labels), folder,
+                    path, listed(labels), folder,
                     scale=scale, offset=offset, resize=check_resize(resize or "bilinear"),
                 )  # fmt: skip
         with quiet():

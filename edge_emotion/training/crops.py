@@ -18,8 +18,11 @@ from edge_emotion.faces import Finder
 from edge_emotion.files import replacing, write_bytes
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
-from edge_emotion.training.loading import PHOTOGRAPH, pixel_hash
+from edge_emotion.training.loading import PHOTOGRAPH, photograph_of, pixel_hash
 from edge_emotion.training.samples import Sample
+
+#: As many crops of photographs that are gone are named.
+STRAYS = 10
 
 
 def crop_faces(
@@ -75,9 +78,10 @@ def crop_faces(
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
     if strays := sorted(set(out.rglob("*.png")) - set(paths.values())):
+        named = ", ".join(map(str, strays[:STRAYS])) + (", ..." if len(strays) > STRAYS else "")
         raise UsageError(
-            f"{out} holds {len(strays)} crops of no photograph in {data}, such as {strays[0]}: "
-            "photographs were moved, renamed or removed: remove these crops, or name another --out"
+            f"{out} holds crops of {len(strays)} photographs that are not in {data} (any more): "
+            f"remove them, or name another --out: {named}"
         )
     made = without = unreadable = 0
     for sample in progress(dataset.samples):
@@ -93,8 +97,9 @@ def crop_faces(
                     f"{path} is of an earlier run with --size {width}: name another "
                     "--out, or that size"
                 )
-            made += 1
-            continue
+            if not _replaced(sample, path):
+                made += 1
+                continue
         try:
             image = open_picture(sample.read())
             faces = finder.find(image)
@@ -116,6 +121,17 @@ def crop_faces(
     cut = CropRecord(context, face, finder.name, made, without, unreadable)
     _write(out, cut)
     return cut
+
+
+def _replaced(sample: Sample, crop: Path) -> bool:
+    """Whether another photograph has taken the name of the one that a crop is of."""
+    source = sample.read()
+    # A file's status changes with its content, its name and its place, whatever its own time says.
+    if not isinstance(source, Path) or source.stat().st_ctime <= crop.stat().st_mtime:
+        return False
+    with Image.open(crop) as earlier:
+        recorded = photograph_of(earlier)
+    return recorded not in (0, pixel_hash(open_picture(source)))
 
 
 def _places(samples: Sequence[Sample], out: Path) -> dict[str, Path]:

@@ -22,11 +22,12 @@ from edge_emotion.card import (
     KERAS_NAME,
     TRAINED_ON_NAME,
     DataRecord,
+    Evaluation,
     ModelCard,
     is_name,
 )
 from edge_emotion.errors import UsageError
-from edge_emotion.evaluation import no_better_than_guessing
+from edge_emotion.evaluation import may_be_guessing
 from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import write_readme
 from edge_emotion.training.architectures import keep_outputs
@@ -208,8 +209,9 @@ def _train(
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
     for evaluation in evaluations:
-        if no_better_than_guessing(evaluation):
-            log(f"{evaluation.data}: no better than guessing: {_what_teaches_more(config)}")
+        if may_be_guessing(evaluation):
+            advice = _what_teaches_more(config, evaluation)
+            log(f"{evaluation.data}: cannot be told from guessing: {advice}")
     if is_written(fitted, plan):
         log(f"{plan.out} holds this model already: its exports stay")
         card = ModelCard.read(plan.out)
@@ -223,7 +225,9 @@ def _train(
     return card
 
 
-def _what_teaches_more(config: TrainConfig) -> str:
+def _what_teaches_more(config: TrainConfig, evaluation: Evaluation) -> str:
+    if evaluation.balanced_accuracy > (1 + 1 / len(evaluation.per_label)) / 2:
+        return f"{evaluation.samples} pictures are too few to tell"
     own = TrainConfig()
     same_net = (config.architecture, config.width, config.body) == (
         own.architecture, own.width, own.body,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from edge_emotion.artefacts import read_trained_on
 from edge_emotion.benchmarks import photos
+from edge_emotion.benchmarks.caveats import photographs
 from edge_emotion.benchmarks.schema import BenchReport, FinderResult, PhotoReport
 from edge_emotion.card import ModelCard
 from edge_emotion.cli import app
@@ -19,6 +21,7 @@ from edge_emotion.faces import Face, typical_landmarks
 from tests import tiny
 
 from .conftest import record_trained_on
+from .made import make_report
 
 LABELS = list(tiny.SHADES.values())
 
@@ -84,6 +87,15 @@ def test_counts_with_and_without_a_face(scenes: Path, folder: Path) -> None:
     expected = [[int(i == j) for j in range(3)] + [1] for i in range(3)]
     expected[labels.index(truth)][labels.index(liar)] += 1
     assert found.confusion == expected
+
+
+def test_a_class_that_the_model_does_not_know_is_told(scenes: Path, folder: Path) -> None:
+    (scenes / "bored").mkdir()
+    Image.new("RGB", (48, 48)).save(scenes / "bored" / "a.png")
+    report = measure(scenes, folder)
+    assert (report.samples, report.left_out) == (7, {"a label that was not asked for": 1})
+    (line, *_) = photographs(replace(make_report(), photos=report))
+    assert line == "Of the files in scenes were left out: 1 a label that was not asked for."
 
 
 def test_balanced_accuracy_is_the_mean_over_labels(scenes: Path, folder: Path) -> None:
