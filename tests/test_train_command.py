@@ -138,3 +138,23 @@ def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_to
     result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, "--width", "1")
     assert ModelCard.read(tmp_path / "again" / "model").name == "edge-cnn"
     assert "cannot be told from guessing: begin with a net that knows faces" in result.stderr
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_an_interruption_says_whether_anything_is_kept(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    from edge_emotion.training import train as module
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    if epochs:
+        run.mkdir()
+        (run / "history.json").write_text("[]")
+    monkeypatch.setattr(module, "train_model", interrupted)
+    result = train(faces, "--run", run)
+    assert result.exit_code == 130
+    assert ("--resume goes on" in result.stderr) == bool(epochs)
+    assert ("nothing is kept" in result.stderr) == (not epochs)

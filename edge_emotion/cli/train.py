@@ -221,7 +221,7 @@ def train(
     settings = make_config(config, arguments)
     with quiet():
         from edge_emotion.training.architectures import get_architecture
-        from edge_emotion.training.train import train_model
+        from edge_emotion.training.train import has_epochs, train_model
     get_architecture(settings.architecture)
     name = name or (settings.architecture if out is None else out.resolve().name)
     run = run or Path("runs", name)
@@ -246,7 +246,10 @@ def train(
             progress=progress, callbacks=epoch_lines, log=note, warn=left_out,
         )  # fmt: skip
     except KeyboardInterrupt:
-        complain(f"interrupted: epochs that are finished are in {run}: --resume goes on")
+        kept = f"epochs that are finished are in {run}: --resume goes on"
+        complain(
+            f"interrupted: {kept if has_epochs(run) else 'no epoch was over, nothing is kept'}"
+        )
         raise typer.Exit(130) from None
     for e in card.evaluations:
         low, high = e.accuracy_interval

@@ -240,8 +240,8 @@ def _what_teaches_more(config: TrainConfig, evaluation: Evaluation) -> str:
 def _check_run(plan: Plan) -> None:
     """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
     if not is_name(plan.name):
-        raise UsageError(f"--name {plan.name!r}: a name without / is needed")
-    if _has_epochs(plan.run) and not plan.resume:
+        raise UsageError(f"--name {plan.name!r}: a name of one line without / is needed")
+    if has_epochs(plan.run) and not plan.resume:
         raise UsageError(
             f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
         )
@@ -266,7 +266,7 @@ def _foreign(plan: Plan) -> str | None:
     return None
 
 
-def _has_epochs(run: Path) -> bool:
+def has_epochs(run: Path) -> bool:
     """Whether something was trained in a run folder; an attempt that was refused leaves nothing."""
     return (run / HISTORY_NAME).exists() or any(run.glob(f"fold-*/{HISTORY_NAME}"))
 
@@ -293,7 +293,7 @@ def _claim_run(
     }
     data = json.dumps(settings, indent=1).encode()
     path = plan.run / CONFIG_NAME
-    if _has_epochs(plan.run) and path.exists():
+    if has_epochs(plan.run) and path.exists():
         try:
             same = same_settings(json.loads(data), json.loads(path.read_bytes()))
         except (ValueError, TypeError):  # damaged
