@@ -237,6 +237,13 @@ def test_a_photograph_that_took_the_name_of_another_is_cut_anew(photographs, tmp
     after = {p: p.read_bytes() for p in out.rglob("*.png")}
     assert [p for p in after if after[p] != before[p]] == [out / "happy" / "a.png"]
     assert after[out / "happy" / "a.png"] == before[out / "sad" / "c.png"]
+    # What is no photograph any more, or shows no face, costs its own crop and no other.
+    path.write_bytes(b"damaged")
+    Image.new("RGB", (320, 240)).save(photographs / "happy" / "b.png")
+    result = crop(photographs, "--out", out)
+    assert result.exit_code == 4
+    assert result.stdout.startswith(f"{out}: 2 faces, 1 photographs without one")
+    assert {p for p in before if p.exists()} == {out / "sad" / "a.png", out / "sad" / "c.png"}
 
 
 def test_an_interrupted_run_goes_on(photographs, tmp_path, monkeypatch):

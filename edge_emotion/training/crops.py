@@ -100,6 +100,7 @@ def crop_faces(
             if not _replaced(sample, path):
                 made += 1
                 continue
+            path.unlink()  # also if there is no face in the new one
         try:
             image = open_picture(sample.read())
             faces = finder.find(image)
@@ -124,14 +125,17 @@ def crop_faces(
 
 
 def _replaced(sample: Sample, crop: Path) -> bool:
-    """Whether another photograph has taken the name of the one that a crop is of."""
+    """Whether another photograph, or a damaged one, has taken the name of what a crop is of."""
     source = sample.read()
     # A file's status changes with its content, its name and its place, whatever its own time says.
     if not isinstance(source, Path) or source.stat().st_ctime <= crop.stat().st_mtime:
         return False
     with Image.open(crop) as earlier:
         recorded = photograph_of(earlier)
-    return recorded not in (0, pixel_hash(open_picture(source)))
+    try:
+        return recorded not in (0, pixel_hash(open_picture(source)))
+    except PictureError:
+        return True
 
 
 def _places(samples: Sequence[Sample], out: Path) -> dict[str, Path]:
