@@ -518,6 +518,15 @@ def test_a_division_that_is_taken_over_excludes_other_protocols(
         train_model([tmp_path], CONFIG, plan)
 
 
+@pytest.mark.parametrize("other", [{"folds": 3}, {"validate_on_train": True}])
+def test_a_refit_excludes_protocols_without_a_validation_part(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    plan = Plan(tmp_path / "m", tmp_path / "r", "m", "", **other)
+    with pytest.raises(UsageError, match="--refit goes without --folds"):
+        train_model([tmp_path], replace(CONFIG, refit=0.5), plan)
+
+
 def test_one_teacher_cannot_be_cross_fitted(tmp_path: Path) -> None:
     config = replace(CONFIG, cross_fit=True, teachers=["edge-cnn"])
     with pytest.raises(UsageError, match="--cross-fit wants two teachers or more"):

@@ -261,3 +261,69 @@ def test_a_division_of_other_pictures_is_refused():
                 labelled(np.arange(30) % 3), np.arange(30), seed=1, valid_fraction=0.3,
                 test_fraction=test_fraction, like=("known", known),
             )  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.sampled_from([0.2, 0.5, 0.75]))
+def test_a_share_of_what_would_validate_trains_after_all(seed, refit):
+    labels, groups = random_groups(seed)
+    loaded = labelled(labels)
+    before, _, _ = divide(loaded, groups, seed, 0.4, 0.1)
+    parts, dropped, words = split_pictures(
+        loaded, groups, seed=seed, valid_fraction=0.4, test_fraction=0.1, refit=refit
+    )
+    assert_honest(parts, groups, len(labels))
+    assert not dropped
+    assert parts["test"].tolist() == before["test"].tolist()
+    assert set(parts["valid"]) < set(before["valid"])
+    alone = np.bincount(groups)[groups[before["valid"]]] == 1  # large groups cannot be cut in two
+    if alone.all():
+        assert len(parts["valid"]) == pytest.approx((1 - refit) * len(before["valid"]), rel=0.1)
+    assert f"valid: {1 - refit:.0%} of " in words
+
+
+def test_of_a_publisher_s_validation_split_and_of_an_earlier_model_s_a_share_trains():
+    own = np.repeat(["train", "valid", "test"], [30, 24, 6])
+    loaded = labelled(
+        np.arange(120) % 3, [*own, *[None] * 60], datasets=["FER+"] * 60 + ["press"] * 60
+    )
+    groups = np.arange(120)
+    groups[0] = 30  # one of train and one of valid are the same
+    known = TrainedOn(np.arange(60, 96, dtype=np.uint64), np.arange(96, 120, dtype=np.uint64))
+    parts, dropped, words = split_pictures(
+        loaded, groups, seed=1, valid_fraction=0.2, test_fraction=0, like=("m", known), refit=0.5
+    )
+    assert_honest(parts, groups, 120 - sum(dropped.values()))
+    assert parts["test"].tolist() == list(range(54, 60))
+    for first, last in ((30, 54), (96, 120)):
+        valid = parts["valid"][(first <= parts["valid"]) & (parts["valid"] < last)]
+        assert len(valid) == 12
+        assert np.bincount(loaded.labels[valid]).tolist() == [4, 4, 4]
+        moved = np.setdiff1d(np.arange(first, last), valid)
+        assert set(moved) <= set(parts["train"])
+    # Only what still validates costs training pictures.
+    assert dropped == ({} if 30 in parts["train"] else {
+        "in train, same or nearly the same as one in valid": 1
+    })  # fmt: skip
+    assert words == (
+        "FER+: test: the publisher's; FER+: valid: 50% of the publisher's; "
+        "press: valid: 50% of that of m"
+    )
+
+
+def test_a_label_too_rare_to_be_divided_does_not_keep_others_from_a_refit(recwarn):
+    labels = np.repeat([0, 1, 2], [40, 40, 3])
+    groups = np.arange(83)
+    groups[80:] = 80  # one person
+    loaded = labelled(labels, ["train"] * 20 + ["valid"] * 20 + ["train"] * 20 + ["valid"] * 23)
+    parts, _, _ = split_pictures(
+        loaded, groups, seed=1, valid_fraction=0.2, test_fraction=0, refit=0.5
+    )
+    assert_honest(parts, groups, 83)
+    assert np.bincount(labels[parts["valid"]])[:2].tolist() == [10, 10]
+    assert not recwarn
+    with pytest.raises(DataError, match="too few pictures to divide into 2 parts"):
+        split_pictures(
+            labelled([0, 1, 2, 0, 1], ["train", "train", "train", "valid", "valid"]),
+            np.arange(5), seed=1, valid_fraction=0.2, test_fraction=0, refit=0.5,
+        )  # fmt: skip

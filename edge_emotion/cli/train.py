@@ -156,6 +156,13 @@ def train(
     test_fraction: Annotated[
         float | None, typer.Option(help="Where the publisher has no test split.")
     ] = None,
+    refit: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the validation pictures that train after all: for the last training, "
+            "once they have chosen its options. The others fit temperature and threshold."
+        ),
+    ] = None,
     coverage: Annotated[
         float | None, typer.Option(help="Share of pictures that are not uncertain.")
     ] = None,

@@ -48,6 +48,7 @@ RANGES = {
     "width": Range(0.05, 8),
     "learning_rate": Range(0, 1, above=True),
     "coverage": Range(0, 1, above=True),
+    "refit": Range(0, 0.9),
     "valid_fraction": Range(0, 0.5, above=True, below=True),
     "test_fraction": Range(0, 0.5, below=True),
     "rotation": Range(0, 180),
@@ -102,6 +103,7 @@ class TrainConfig:
     )
     valid_fraction: float = 0.15  # where the publisher has no validation split
     test_fraction: float = 0.15  # where the publisher has no test split
+    refit: float = 0.0  # share of the validation pictures that train after all
     coverage: float = 0.9  # share of validation pictures that are not "uncertain"
 
     flip: bool = True  # left and right

@@ -6,6 +6,7 @@ Near-duplicates are found with a perceptual hash (pHash, Zauner 2010, from the i
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -117,6 +118,7 @@ def split_pictures(
     valid_fraction: float,
     test_fraction: float,
     like: tuple[str, TrainedOn] | None = None,
+    refit: float = 0.0,
 ) -> tuple[Splits, Counter[str], str]:
     """Divide pictures into train, valid and test, no group on two sides.
 
@@ -132,6 +134,8 @@ def split_pictures(
         test_fraction: share for testing where the publisher has none, 0 <= f < 0.5.
         like: a model's name and pictures: in place of the shares, what it was validated on
             validates, and what it has not seen tests (unless `test_fraction` is 0).
+        refit: share of what would validate that trains, 0 <= f < 1; stratified by label, groups
+            kept together.
 
     Returns:
         Indices of each split, what was dropped (reason -> pictures), and the split in words.
@@ -141,8 +145,12 @@ def split_pictures(
     """
     publisher = np.array([s or "train" for s in loaded.splits])
     parts: Splits = {name: np.flatnonzero(publisher == name) for name in SPLITS}
-    dropped = drop_leaks(parts, groups)
     datasets = np.array(loaded.datasets)
+    if refit:
+        for dataset in dict.fromkeys(loaded.datasets):
+            own = parts["valid"][datasets[parts["valid"]] == dataset]
+            _refit(loaded, groups, parts, own, refit, seed)
+    dropped = drop_leaks(parts, groups)
     words = []
     for dataset in dict.fromkeys(loaded.datasets):
         own = np.flatnonzero(datasets == dataset)
@@ -151,7 +159,7 @@ def split_pictures(
         free = np.isin(own, parts["train"]).sum()  # what the publisher has not set apart
         for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
             if np.isin(own, parts[name]).any():
-                words.append(f"{where}{name}: the publisher's")
+                words.append(f"{where}{name}: {_but(name, refit)}the publisher's")
             elif fraction > 0:
                 # Fractions are of everything: what validation takes of the rest is more if test
                 # came first.
@@ -167,12 +175,34 @@ def split_pictures(
                 parts["train"] = np.setdiff1d(parts["train"], cut)
                 parts[name] = np.union1d(parts[name], cut)
                 rest -= fraction
+                if refit and name == "valid":
+                    _refit(loaded, groups, parts, cut, refit, seed)
                 if len(cut):
-                    words.append(f"{where}{name}: {how}")
+                    words.append(f"{where}{name}: {_but(name, refit)}{how}")
     dropped += drop_leaks(parts, groups)  # one data set may hold pictures of another
     if not len(parts["train"]):
         raise DataError("no picture is left to train on: all of them are in valid or test as well")
     return parts, dropped, "; ".join(words)
+
+
+def _refit(
+    loaded: LoadedPictures,
+    groups: NDArray[np.int64],
+    parts: Splits,
+    own: NDArray[np.int64],
+    share: float,
+    seed: int,
+) -> None:
+    """Move `share` of `own`, validation pictures of one data set, to training."""
+    if not len(own):
+        return
+    learnt = _cut(loaded, groups, own, share, seed, rare=True)
+    parts["valid"] = np.setdiff1d(parts["valid"], learnt)
+    parts["train"] = np.union1d(parts["train"], learnt)
+
+
+def _but(name: str, refit: float) -> str:
+    return f"{1 - refit:.0%} of " if refit and name == "valid" else ""
 
 
 def drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
@@ -195,12 +225,13 @@ def _cut(
     indices: NDArray[np.int64],
     share: float,
     seed: int,
+    rare: bool = False,
 ) -> NDArray[np.int64]:
     """Some of the fewest folds that make up `share`, to a hundredth and a fifteenth of itself."""
     found = [(min(n - 1, max(1, round(share * n))), n) for n in range(2, 101)]
     near = [(k, n) for k, n in found if abs(k / n - share) <= min(0.01, share / 15)]
     taken, folds = near[0] if near else min(found, key=lambda kn: abs(kn[0] / kn[1] - share))
-    parts = fold_pictures(loaded, groups, indices, folds, seed)
+    parts = fold_pictures(loaded, groups, indices, folds, seed, rare=rare)
     return np.sort(np.concatenate(parts[:taken]))
 
 
@@ -226,8 +257,18 @@ def fold_pictures(
     indices: NDArray[np.int64],
     folds: int,
     seed: int,
+    *,
+    rare: bool = False,
 ) -> list[NDArray[np.int64]]:
     """Divide `indices` into stratified folds, no group in two of them.
+
+    Args:
+        loaded: the pictures.
+        groups: from `duplicate_groups`.
+        indices: which of them.
+        folds: how many.
+        seed: of the division.
+        rare: whether a label may have too few pictures to be in each fold.
 
     Raises:
         DataError: a label has fewer pictures than there are folds, duplicates counted once. One of
@@ -239,11 +280,13 @@ def fold_pictures(
     counts = np.bincount(different, minlength=loaded.targets.shape[1])
     if len(set(loaded.datasets)) > 1:
         counts = counts[counts > 0]
-    if counts.min() < folds:
+    if (counts.max() if rare else counts.min()) < folds:
         raise DataError(
             f"too few pictures to divide into {folds} parts: a label has only {counts.min()} "
             "(duplicates counted once); add pictures, ask for fewer folds or larger fractions"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = splitter.split(indices, loaded.labels[indices], groups[indices])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = list(splitter.split(indices, loaded.labels[indices], groups[indices]))
     return [np.sort(indices[test]) for _, test in parts]

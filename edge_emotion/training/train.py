@@ -100,6 +100,8 @@ def train_model(
         raise UsageError("--folds and --validate-on-train exclude each other")
     if plan.split_as is not None and (plan.folds or plan.validate_on_train):
         raise UsageError("--split-as goes without --folds and without --validate-on-train")
+    if config.refit and (plan.folds or plan.validate_on_train):
+        raise UsageError("--refit goes without --folds and without --validate-on-train")
     if config.teachers and plan.folds:
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.cross_fit and len(config.teachers or []) < 2:
@@ -328,4 +330,5 @@ def _divide(
         # Every picture is held out once by the folds.
         test_fraction=0.0 if plan.folds else config.test_fraction,
         like=None if plan.split_as is None else pictures_of(plan.split_as),
+        refit=config.refit,
     )
