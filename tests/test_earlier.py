@@ -20,6 +20,7 @@ from edge_emotion.training.earlier import (  # noqa: E402
     Earlier,
     EarlierModel,
     Teaching,
+    mean,
     open_earlier,
 )
 from edge_emotion.training.fit import _Batches, build, fit, mix, predict_logits  # noqa: E402
@@ -320,6 +321,35 @@ def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         fitted.logits_model.get_layer("logits").get_weights()[1], [1.0, 2.0, 3.0], atol=1e-4
     )
+
+
+def test_several_networks_begin_with_the_mean_of_their_weights() -> None:
+    one, two = teacher([1.0, 0.0, 4.0], LABELS), teacher([3.0, 2.0, -2.0], LABELS)
+    one, two = replace(one, seen=np.array([1, 2], np.uint64)), replace(two, name="other")
+    two = replace(two, seen=np.array([2, 3], np.uint64), photographs=True)
+    both = mean([one, two])
+    kernel = both.network.get_layer("logits").get_weights()[0]
+    np.testing.assert_allclose(kernel, [[2.0, 1.0, 1.0]])
+    assert (both.name, both.photographs) == ("teacher + other", False)
+    assert both.seen is not None
+    assert both.seen.tolist() == [1, 2, 3]
+    assert str(both) == f"teacher {'0' * 64} + other {'0' * 64}"
+    assert mean([two, replace(one, seen=None)]).seen is None
+    assert mean([two]) is two
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"network": brightness_net([1.0, 2.0])}, "layers"),
+        ({"labels": LABELS[::-1]}, "labels"),
+        ({"prior": "uniform"}, "a --prior"),
+    ],
+)
+def test_networks_that_differ_are_not_averaged(other: dict[str, Any], what: str) -> None:
+    one = teacher([1.0, 0.0, 4.0], LABELS)
+    with pytest.raises(UsageError, match=f"a and b cannot be averaged: one has {what}"):
+        mean([replace(one, name="a"), replace(one, name="b", **other)])
 
 
 @pytest.mark.parametrize("body", ["c8/2 r p c16 rr", "c16k5 d8/2 r d16", "c8/2 r p c16 f"])

@@ -118,9 +118,10 @@ def train(
         ),
     ] = None,
     initial: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Model folder with whose weights training begins (fine-tuning). A net of fewer "
+            help="Model folder with whose weights training begins (fine-tuning); may be repeated, "
+            "for the mean of their weights (a model soup). A net of fewer "
             "channels is widened. For --architecture face-resnet also the folder model of the npm "
             "package @vladmandic/face-api: a recogniser that has seen 3 million faces."
         ),
@@ -216,8 +217,7 @@ def train(
         "resume", "licence", "source", "terms",
     ):  # fmt: skip
         del arguments[other]
-    if initial is not None:
-        arguments["initial"] = str(initial)
+    arguments["initial"] = [str(path) for path in initial or []] or None
     arguments["teachers"] = [str(path) for path in arguments.pop("teacher") or []] or None
     if labels is not None:
         arguments["labels"] = listed(labels)
@@ -236,7 +236,9 @@ def train(
         out=out or run / "model",
         run=run,
         name=name,
-        command=_command([*data, *(teacher or []), *filter(None, [initial, split_as, config])]),
+        command=_command(
+            [*data, *(teacher or []), *(initial or []), *filter(None, [split_as, config])]
+        ),
         source=source,
         terms=terms,
         folds=folds,

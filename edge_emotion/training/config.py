@@ -91,7 +91,7 @@ class TrainConfig:
     balance: float = 0.5  # exponent of the inverse label frequency in the loss: 0 none, 1 full
     balance_data: float = 0.0  # of several data sets, exponent of the inverse size in an epoch
     prior: Literal["data", "uniform"] = "data"  # how frequent answers assume labels to be
-    initial: str | None = None  # model folder with whose weights training begins
+    initial: list[str] | None = None  # models with whose weights, or their mean, it begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
     teacher_share: float = 0.5  # of the teachers in the loss, 0..1
     cross_fit: bool = False  # only teachers that were not trained on a picture teach it, if any

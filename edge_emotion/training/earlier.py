@@ -55,6 +55,7 @@ class EarlierModel:
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
     body: str | None = None  # see `TrainConfig.body`
     photographs: bool = False  # whether `seen` holds those of its crops, see `TrainedOn`
+    mean_of: tuple[EarlierModel, ...] = ()  # models of whose weights its own are the mean
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -63,7 +64,7 @@ class EarlierModel:
 
     def __str__(self) -> str:
         """As the card names it."""
-        return f"{self.name} {self.sha256}"
+        return " + ".join(map(str, self.mean_of)) or f"{self.name} {self.sha256}"
 
 
 def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
@@ -104,6 +105,50 @@ def _open_recogniser(folder: Path, shape: tuple[int, int, int]) -> EarlierModel:
     network = get_architecture("face-resnet").build(Shape(spec, 1, 1.0, 0.0))
     checksum = read_recogniser(folder, network)
     return EarlierModel("face-api", checksum, network, [], 1.0, None, statistics=False)
+
+
+def mean(models: Sequence[EarlierModel]) -> EarlierModel:
+    """One network of the mean of several networks' weights, which knows what any of them does.
+
+    Networks that were tuned from the same beginning lie in one basin, and their mean is often
+    better than each: Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482.
+
+    Args:
+        models: one or more. The network of the first is changed.
+
+    Raises:
+        UsageError: they have other layers, labels, or another prior.
+    """
+    first, *others = models
+    if not others:
+        return first
+    for other in others:
+        for what, same in (
+            ("layers", _layers(first) == _layers(other)),
+            ("labels, or another order of them", first.labels == other.labels),
+            ("a --prior", first.prior == other.prior),
+        ):
+            if not same:
+                raise UsageError(
+                    f"--initial: {first.name} and {other.name} cannot be averaged: one has {what} "
+                    "that the other has not"
+                )
+    weights = zip(*(model.network.get_weights() for model in models), strict=True)
+    first.network.set_weights([np.mean(own, axis=0) for own in weights])
+    seen = [model.seen for model in models if model.seen is not None]
+    return replace(
+        first,
+        name=" + ".join(model.name for model in models),
+        sha256=None,
+        seen=np.unique(np.concatenate(seen)) if len(seen) == len(models) else None,
+        statistics=all(model.statistics for model in models),
+        photographs=all(model.photographs for model in models),
+        mean_of=tuple(models),
+    )
+
+
+def _layers(model: EarlierModel) -> list[tuple[type, list[tuple[int, ...]]]]:
+    return [(type(x), [w.shape for w in x.get_weights()]) for x in model.network.layers]
 
 
 def pictures_of(model: str) -> tuple[str, TrainedOn]:
@@ -233,8 +278,11 @@ class Earlier:
 
 def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
     """The earlier models that `config` names; see `open_earlier`."""
-    initial = None if config.initial is None else open_earlier(config.initial, shape)
-    return Earlier(initial, [open_earlier(model, shape) for model in config.teachers or []])
+    initial = [open_earlier(model, shape) for model in config.initial or []]
+    return Earlier(
+        mean(initial) if initial else None,
+        [open_earlier(model, shape) for model in config.teachers or []],
+    )
 
 
 class Teaching(layers.Layer):  # type: ignore[misc]
