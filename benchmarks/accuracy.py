@@ -14,7 +14,7 @@ from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import Agreement, Evaluation, ModelCard, Protocol
 from edge_emotion.errors import DataError, EdgeEmotionError, UsageError, require
 from edge_emotion.evaluation import Logits, compare, evaluate, reliability, softmax
-from edge_emotion.training.data import read_dataset
+from edge_emotion.training.data import read_dataset_for
 from edge_emotion.training.loading import load_pictures
 
 from ..exporters.pictures import card_pictures
@@ -62,7 +62,7 @@ def labelled_pictures(
     Pictures that the model was trained or validated on are left out and counted.
 
     Args:
-        path: a data set; see `read_dataset`.
+        path: a data set; see `read_dataset_for`.
         card: of the model.
         folder: of the model, which records what it was trained on; None: not known.
         into: folder for the pixels.
@@ -76,11 +76,11 @@ def labelled_pictures(
     Raises:
         DataError: no data set, or nothing left of it.
         UsageError: `validation`, and the model does not record its pictures.
-        UnknownNameError: the data do not have a label of the model.
+        UnknownNameError: the data have fewer than two labels of the model.
         MissingExtraError: scikit-learn is not installed; said before anything is measured.
     """
     require("sklearn", "measuring accuracy", "bench")
-    dataset = read_dataset(path, card.labels)
+    dataset = read_dataset_for(path, card.labels)
     left_out = Counter(dataset.dropped)
     name = dataset.name
     known = read_trained_on(folder) if folder is not None else None

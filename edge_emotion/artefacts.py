@@ -58,17 +58,21 @@ def shipped_models() -> dict[str, Path]:
 def find_model(model: str | Path) -> Path:
     """The folder or file that a user means: a path that exists, or a shipped model's name.
 
+    A folder of that name that holds no model, as a run of ``train`` may be, is not meant.
+
     Raises:
         UnknownNameError: a bare name that is neither.
         ModelError: a path that does not exist.
     """
     path = Path(model)
+    shipped = shipped_models()
     try:
+        if path.is_dir() and str(model) in shipped and not (path / CARD_NAME).exists():
+            return shipped[str(model)]
         if path.exists():
             return path
     except OSError as error:  # no permission, or a name longer than a file system takes
         raise ModelError(f"{model}: {error.strerror or error}") from error
-    shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
     if path.parts == (str(model),) and not path.suffix:
@@ -210,13 +214,16 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     return TrainedOn(hashes[:train], hashes[train:], photographs)
 
 
+def belonging() -> list[str]:
+    """Names of the files in a model folder that belong to one Keras model."""
+    exports = map(Path, RECIPES.values())
+    files = [name for x in exports for name in (x.name, f"{x.stem}.rejected{x.suffix}")]
+    return [*files, CALIBRATION_NAME, TRAINED_ON_NAME, FAILURES_NAME]
+
+
 def remove_exports(folder: Path) -> None:
     """Remove what was exported, distilled or recorded of another Keras model in a model folder."""
-    for file in RECIPES.values():
-        path = folder / file
-        path.unlink(missing_ok=True)
-        path.with_name(f"{path.stem}.rejected{path.suffix}").unlink(missing_ok=True)
-    for name in (CALIBRATION_NAME, TRAINED_ON_NAME, FAILURES_NAME):
+    for name in belonging():
         (folder / name).unlink(missing_ok=True)
 
 

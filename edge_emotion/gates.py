@@ -34,7 +34,7 @@ class Gates:
                 f" (95 % up to {upper:.4f})"
             )
         drop = agreement.accuracy_drop
-        if drop is not None and 100 * drop > self.max_drop:
+        if drop is not None and 100 * drop > self.max_drop + 1e-9:  # 100 * 0.07 is above 7
             found.append(
                 f"accuracy drops {100 * drop:.2f} points "
                 f"({agreement.accuracy_float:.4f} to {agreement.accuracy_export:.4f}), "

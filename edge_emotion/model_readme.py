@@ -26,11 +26,17 @@ BENCH_START = "<!-- bench:start -->"
 BENCH_END = "<!-- bench:end -->"
 
 
-def write_readme(folder: Path, card: ModelCard) -> None:
+def write_readme(folder: Path, card: ModelCard, *, measured: bool = False) -> None:
     """Write ``README.md`` beside the card, whole or not at all.
 
-    A page with a place for a benchmark keeps it, empty: what was measured is of another export.
-    A ``README.md`` that was not made from a card, as of a user's own project, is left as it is.
+    A page with a place for a benchmark keeps it, empty unless `measured`: what stands there is of
+    other exports. A ``README.md`` that was not made from a card, as of a user's own project, is
+    left as it is.
+
+    Args:
+        folder: of the model.
+        card: of the model.
+        measured: whether the exports that were there before are the same.
 
     Raises:
         ModelError: the failure cases cannot be read.
@@ -47,7 +53,8 @@ def write_readme(folder: Path, card: ModelCard) -> None:
     if MADE_FROM not in older:
         return
     if BENCH_START in older:
-        page += f"\n## Benchmark\n\n{BENCH_START}\n{BENCH_END}\n"
+        table = older.partition(BENCH_START)[2].partition(BENCH_END)[0] if measured else "\n"
+        page += f"\n## Benchmark\n\n{BENCH_START}{table}{BENCH_END}\n"
     write_bytes(path, page.encode())
 
 

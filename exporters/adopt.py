@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def adopt_model(
         raise UsageError(f"{path.name!r}: the model is called by its file: rename it")
     if not (math.isfinite(scale) and math.isfinite(offset) and scale != 0):
         raise UsageError(f"--scale {scale} and --offset {offset}: numbers are needed, scale not 0")
-    model = load_keras_model(path)
+    model = _in_float32(load_keras_model(path))
     if not model.built:
         raise ModelError(
             f"{path}: the network was never built: begin it with keras.Input, or save it after fit"
@@ -131,6 +131,26 @@ def adopt_model(
     )
     card.write(out)
     return card
+
+
+def _in_float32(model: Any) -> Any:
+    """A network that was trained in mixed precision, without its casts to half of float32."""
+    if not model.built or all(layer.compute_dtype == "float32" for layer in _layers(model)):
+        return model
+
+    def clone(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    result = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    result.set_weights(model.get_weights())
+    return result
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
 
 
 def _cut(model: Any, path: Path) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.artefacts import remove_exports, verify
+from edge_emotion.artefacts import belonging, remove_exports, verify
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CARD_NAME,
@@ -120,6 +120,8 @@ def export_model(
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
     if check.labels is not None and len(check.pixels) < USUAL_CHECK:
         log(f"so few show little of what was lost: {USUAL_CHECK} or more are usual")
+    if check.labels is None:
+        log("these tell a broken export and not what it costs: --data with labelled pictures does")
     with quiet():
         keras_runtime = KerasRuntime(folder / KERAS_NAME)
         check_fits(keras_runtime, card.input, len(card.labels), folder / KERAS_NAME)
@@ -131,6 +133,7 @@ def export_model(
     if check.labels is not None:
         _doubt(card, check, reference, log)
     exported = Exported([], [])
+    before = card.exports
     maker = _Maker(keras_runtime.logits_model, card, check, reference, out)
     for recipe in recipes:
         try:
@@ -144,7 +147,7 @@ def export_model(
             card = card.with_export(outcome.record)
             card.write(out)
         log(_describe(outcome))
-    write_readme(out, card)
+    write_readme(out, card, measured=all(record in card.exports for record in before))
     return exported
 
 
@@ -171,8 +174,8 @@ def _refuse_overwriting(
 ) -> None:
     there = [RECIPES[recipe] for recipe in recipes if (out / RECIPES[recipe]).exists()]
     if not _holds(out, card):
-        # Also what is run without the Keras model: it would be removed with the exports.
-        files = (KERAS_NAME, CARD_NAME, *RECIPES.values())
+        # Also what is run without the Keras model, and what would be removed with the exports.
+        files = (KERAS_NAME, CARD_NAME, *belonging())
         there = [f"another model's {name}" for name in files if (out / name).exists()]
     if there and not overwrite:
         raise UsageError(

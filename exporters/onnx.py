@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
 from edge_emotion.errors import ConversionError, MissingExtraError, one_line
 
+from .fold import fold_factors
 from .pictures import full_range
 
 try:
@@ -30,6 +32,7 @@ try:
         quantize_static,
     )
     from onnxruntime.quantization.shape_inference import quant_pre_process
+    from tf2onnx.handler import tf_op
 except ImportError as error:
     raise MissingExtraError("exporting to ONNX", "export") from error
 
@@ -55,12 +58,47 @@ def convert_onnx(logits_model: keras.Model) -> onnx.ModelProto:
         with _calm("tf2onnx"):
             # from_keras does not work with Keras 3; from_function does.
             model, _ = tf2onnx.convert.from_function(function, [signature], opset=OPSET)
+        _keep_constants(model.graph, function.get_concrete_function(signature))
         _rename(model, logits_model.output_shape[-1])
+        fold_factors(model.graph)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx and onnx raise whatever their parts did
         reason = one_line(error)[:300]
+        if (unknown := re.search(r"No Op registered for (\w+)", reason)) is not None:
+            reason = (
+                f"it does not know TensorFlow's {unknown[1]}: replace the layer that needs it (a "
+                "grouped convolution, an activation), or export to TFLite"
+            )
         raise ConversionError(f"onnx-f32: tf2onnx failed: {reason}") from error
     return model
+
+
+@tf_op("Erfc")
+class _Erfc:
+    """1 - erf, of which the exact GELU is made: tf2onnx knows erf alone."""
+
+    @classmethod
+    def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+        output = node.output[0]
+        like = {"dtypes": [ctx.get_dtype(output)], "shapes": [ctx.get_shape(output)]}
+        one = ctx.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+        argument = node.input[0]
+        ctx.remove_node(node.name)
+        erf = ctx.make_node("Erf", [argument], **like).output[0]
+        ctx.make_node("Sub", [one, erf], name=node.name, outputs=[output], **like)
+
+
+def _keep_constants(graph: onnx.GraphProto, function: Any) -> None:
+    """Arrays that a layer holds beside its weights, as Normalization does, are no inputs.
+
+    tf2onnx makes one of each that TensorFlow's function has captured.
+    """
+    captured = function.captured_inputs
+    names = [tensor.name for tensor in function.inputs[len(function.inputs) - len(captured) :]]
+    for name, tensor in zip(names, captured, strict=True):
+        for value in [value for value in graph.input if value.name == name]:
+            graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
+            graph.input.remove(value)
 
 
 def _rename(model: onnx.ModelProto, labels: int) -> None:

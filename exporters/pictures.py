@@ -18,7 +18,7 @@ from edge_emotion.card import (
     ModelCard,
 )
 from edge_emotion.errors import DataError, ModelError, UsageError
-from edge_emotion.training.data import read_dataset
+from edge_emotion.training.data import read_dataset_for
 from edge_emotion.training.loading import LoadedPictures, load_pictures
 
 #: The value of `calibration` that stands for the model folder's own pictures.
@@ -93,7 +93,7 @@ def load_sides(
     believed, and without a split it is the user who says, by --calibration and --data, which
     pictures are which.
     """
-    dataset = read_dataset(path, card.labels)
+    dataset = read_dataset_for(path, card.labels)
     loaded, dropped = load_pictures(dataset, card.input, progress=progress, warn=warn)
     if dropped["unreadable"] * 2 > len(dataset.samples):
         raise DataError(f"{path}: more than half of the pictures cannot be read")

@@ -168,7 +168,17 @@ def test_zip_behind_a_tflite_that_is_damaged_or_a_bomb(tmp_path):
 def test_find_model_takes_paths_before_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("edge-cnn").mkdir()
+    Path("edge-cnn", "card.json").touch()
     assert find_model("edge-cnn") == Path("edge-cnn")
+
+
+def test_a_run_folder_does_not_hide_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("edge-cnn", "model").mkdir(parents=True)  # as train makes it
+    assert find_model("edge-cnn") == shipped_models()["edge-cnn"]
+    assert find_model("./edge-cnn") == Path("edge-cnn")
+    Path("mine").mkdir()
+    assert find_model("mine") == Path("mine")  # which then is told to hold none
 
 
 @pytest.mark.parametrize("name", ["./missing", "missing.onnx", "a/b", "~/model.onnx"])

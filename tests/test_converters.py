@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="needs the extra export")
 
+import onnx
+
 from edge_emotion.errors import ConversionError
+from edge_emotion.exporters.adopt import adopt_model
 from edge_emotion.exporters.onnx import convert_onnx, quantize_onnx
 from edge_emotion.exporters.pictures import full_range
 from edge_emotion.exporters.tflite import convert_tflite
 from edge_emotion.runtimes import open_runtime
+from edge_emotion.runtimes.keras import load_keras_model
 
 # TensorFlow and its converters use what NumPy and they themselves deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -63,3 +69,139 @@ def test_pictures_of_the_full_range_are_left_as_they_are() -> None:
 def test_dynamic_int8_without_a_weight_that_is_int8_is_refused() -> None:
     with pytest.raises(ConversionError, match="no weights large enough"):
         convert_tflite(shade_net(), "tflite-int8-dynamic", None)
+
+
+def _graph(*steps: Any) -> Any:
+    """Pictures through `steps`, then a mean and two logits."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    image = x = keras.Input((16, 16, 3))
+    for step in steps:
+        x = step(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
+
+
+def _answers(model: onnx.ModelProto, pixels: NDArray[np.uint8]) -> Any:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return session.run(None, {"image": pixels})[0]
+
+
+@pytest.fixture
+def pixels() -> NDArray[np.uint8]:
+    return np.random.default_rng(2).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "padding", "left"),
+    [
+        (1 / 255, 0.0, "same", []),
+        (1 / 127.5, -1.0, "same", ["Add"]),  # zeros are padded after it
+        (2.0, 0.5, "valid", ["Add"]),
+    ],
+)
+def test_a_factor_before_a_convolution_goes_into_its_weights(
+    scale: float, offset: float, padding: str, left: list[str], pixels: NDArray[np.uint8]
+) -> None:
+    from keras import layers
+
+    net = _graph(layers.Rescaling(scale, offset), layers.Conv2D(4, 3, padding=padding))
+    model = convert_onnx(net)
+    before = [node.op_type for node in model.graph.node]
+    before = before[: before.index("Conv")]
+    assert [kind for kind in before if kind in ("Mul", "Add")] == left
+    expected = np.asarray(net(pixels.astype(np.float32)))
+    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4, atol=1e-5)
+    quantized = quantize_onnx(model, pixels)
+    spread = np.ptp(expected)
+    assert np.abs(_answers(quantized, pixels) - expected).max() < 0.05 * max(spread, 1)
+
+
+def test_a_factor_that_others_read_stays(pixels: NDArray[np.uint8]) -> None:
+    from keras import layers
+
+    def both(x: Any) -> Any:
+        return layers.Concatenate()([layers.Conv2D(4, 3, padding="same")(x), x])
+
+    net = _graph(layers.Rescaling(1 / 255), both)
+    expected = np.asarray(net(pixels.astype(np.float32)))
+    np.testing.assert_allclose(_answers(convert_onnx(net), pixels), expected, rtol=1e-4)
+
+
+def test_one_convolution_of_two_factors_has_its_weights_twice(pixels: NDArray[np.uint8]) -> None:
+    from keras import layers
+
+    conv = layers.Conv2D(4, 3)
+
+    def twice(x: Any) -> Any:
+        return layers.Add()([conv(layers.Rescaling(1 / 255)(x)), conv(layers.Rescaling(0.1)(x))])
+
+    net = _graph(twice)
+    model = convert_onnx(net)
+    assert "Mul" not in {node.op_type for node in model.graph.node}
+    expected = np.asarray(net(pixels.astype(np.float32)))
+    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["normalization", "gelu"])
+def test_layers_that_tf2onnx_does_not_know_as_keras_makes_them(
+    layer: str, pixels: NDArray[np.uint8]
+) -> None:
+    from keras import layers
+
+    steps = {
+        "normalization": [
+            layers.Normalization(mean=[100.0, 120.0, 140.0], variance=[900.0, 400.0, 1600.0]),
+            layers.Conv2D(4, 3),
+        ],
+        "gelu": [layers.Rescaling(1 / 50, -2), layers.Conv2D(4, 3, activation="gelu")],
+    }
+    net = _graph(*steps[layer])
+    model = convert_onnx(net)
+    assert [value.name for value in model.graph.input] == ["image"]
+    expected = np.asarray(net(pixels.astype(np.float32)))
+    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_an_operator_that_tf2onnx_lacks_is_named_with_what_to_do() -> None:
+    from keras import layers
+
+    with pytest.raises(ConversionError, match=r"does not know TensorFlow's \w+: replace the layer"):
+        convert_onnx(_graph(layers.Conv2D(6, 3, groups=3)))
+
+
+def test_a_network_in_mixed_precision_is_exported_in_float32(
+    tmp_path: Path, pixels: NDArray[np.uint8]
+) -> None:
+    import keras
+
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        inner = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
+        net = _graph(keras.layers.Rescaling(1 / 255), inner)
+        whole = keras.Model(net.input, keras.layers.Softmax()(net.output))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    whole.save(tmp_path / "mixed.keras")
+    adopt_model(tmp_path / "mixed.keras", ["a", "b"], tmp_path / "m")
+    adopted = load_keras_model(tmp_path / "m" / "model.keras")
+    probabilities = np.asarray(whole(pixels.astype(np.float32)))
+    np.testing.assert_allclose(
+        np.asarray(adopted(pixels.astype(np.float32))), probabilities, atol=0.01
+    )
+    logits = keras.Model(adopted.input, adopted.layers[-1].input)
+    kinds = {value.data_type for value in convert_onnx(logits).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in kinds
+    assert convert_tflite(logits, "tflite-f32", None)
+
+
+def test_an_inner_network_that_leaves_the_size_open_is_adopted(tmp_path: Path) -> None:
+    import keras
+
+    open_size = keras.Input((None, None, 3))
+    inner = keras.Model(open_size, keras.layers.Conv2D(4, 3, strides=2)(open_size))
+    net = _graph(inner)
+    net.save(tmp_path / "open.keras")
+    card = adopt_model(tmp_path / "open.keras", ["a", "b"], tmp_path / "m")
+    assert card.training.multiply_adds == 7 * 7 * 4 * 27 + 4 * 2

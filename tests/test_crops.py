@@ -225,6 +225,15 @@ def test_crops_of_photographs_that_were_moved_are_not_left_for_training(photogra
     assert (out / "sad" / "was-happy.png").exists()
 
 
+def test_what_a_killed_run_left_half_written_is_no_crop(photographs, tmp_path):
+    out = tmp_path / "faces"
+    assert crop(photographs, "--out", out).exit_code == 0
+    half = next(out.rglob("*.png")).with_name(".4711-9-1.png")
+    half.write_bytes(b"half")
+    result = crop(photographs, "--out", out)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_a_photograph_that_took_the_name_of_another_is_cut_anew(photographs, tmp_path):
     out, path = tmp_path / "out", photographs / "happy" / "a.png"
     assert crop(photographs, "--out", out).exit_code == 0

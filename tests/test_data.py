@@ -10,7 +10,7 @@ import pytest
 
 from edge_emotion import DataError, UnknownNameError, UsageError
 from edge_emotion.preprocess import open_picture
-from edge_emotion.training.data import read_dataset
+from edge_emotion.training.data import read_dataset, read_dataset_for
 from edge_emotion.training.samples import canonical
 from tests.datasets import close_folder, write_class_folders, write_picture
 
@@ -225,3 +225,16 @@ def test_a_link_to_a_folder_is_a_folder_and_a_dangling_one_is_nothing(folder, tm
 def test_canonical_names():
     assert {canonical(n) for n in ("Happiness", "HAPPY", " happy")} == {"happy"}
     assert canonical("Contempt") == "contempt"
+
+
+def test_a_model_reads_data_that_lack_some_of_its_labels(tmp_path):
+    root = write_class_folders(tmp_path / "d", ["Sad/1.png", "Happy/1.png", "Happy/2.png"])
+    dataset = read_dataset_for(root, ["angry", "happy", "neutral", "sad"])
+    assert dataset.labels == ["angry", "happy", "neutral", "sad"]
+    assert [(s.key, s.target) for s in dataset.samples] == [
+        ("Happy/1.png", (0.0, 1.0, 0.0, 0.0)), ("Happy/2.png", (0.0, 1.0, 0.0, 0.0)),
+        ("Sad/1.png", (0.0, 0.0, 0.0, 1.0)),
+    ]  # fmt: skip
+    assert read_dataset_for(root, ["sad", "happy"]).samples[0].target == (0.0, 1.0)
+    with pytest.raises(UnknownNameError, match="unknown label 'fear'"):
+        read_dataset_for(root, ["fear", "happy", "neutral"])

@@ -330,12 +330,32 @@ def test_several_networks_begin_with_the_mean_of_their_weights() -> None:
     both = mean([one, two])
     kernel = both.network.get_layer("logits").get_weights()[0]
     np.testing.assert_allclose(kernel, [[2.0, 1.0, 1.0]])
-    assert (both.name, both.photographs) == ("teacher + other", False)
-    assert both.seen is not None
-    assert both.seen.tolist() == [1, 2, 3]
+    assert both.name == "teacher + other"
     assert str(both) == f"teacher {'0' * 64} + other {'0' * 64}"
-    assert mean([two, replace(one, seen=None)]).seen is None
     assert mean([two]) is two
+    loaded, rows = pictures(8), np.arange(8)
+    learnt = Earlier(both, []).learnt(loaded, rows[:4], rows[4:])
+    assert {1, 2, 3, *loaded.hashes[:4]} == set(learnt.train)
+    assert not learnt.photographs
+
+
+def test_what_one_of_several_networks_has_learnt_is_not_held_out() -> None:
+    loaded, rows = pictures(8), np.arange(8)
+    known = replace(teacher([1.0, 0.0, 4.0], LABELS), name="known", seen=loaded.hashes[:2])
+    begun = mean([known, replace(teacher([1.0, 0.0, 4.0], LABELS), name="old", seen=None)])
+    with pytest.raises(UsageError, match="known was trained on 2 of the pictures"):
+        Earlier(begun, []).check_unseen(loaded, rows, rows)
+    (doubt,) = Earlier(begun, []).check_unseen(loaded, rows[2:], rows)
+    assert doubt.startswith("old does not record what it has learnt")
+
+
+def test_networks_of_other_strides_are_not_averaged() -> None:
+    one, two = (
+        EarlierModel(body, None, build(replace(CONFIG, body=body, width=1), 3), LABELS, 1.0, NONE)
+        for body in ("c8 p c8", "c8/2 p c8")
+    )
+    with pytest.raises(UsageError, match="cannot be averaged: one has layers"):
+        mean([one, two])
 
 
 @pytest.mark.parametrize(
@@ -536,7 +556,7 @@ def test_a_division_is_taken_over_from_a_model_folder(tmp_path: Path) -> None:
     assert {name: part.tolist() for name, part in parts.items()} == {
         "train": [0, 1, 2, 3, 4, 5], "valid": [6, 7, 8], "test": [9, 10, 11],
     }  # fmt: skip
-    assert words == "test: that of m; valid: that of m"
+    assert words == "test: what m has not seen; valid: that of m"
 
 
 @pytest.mark.parametrize("other", [{"folds": 3}, {"validate_on_train": True}])

@@ -20,6 +20,7 @@ from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
 from edge_emotion.errors import DataError, ModelError
+from edge_emotion.model_readme import BENCH_END, BENCH_START
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import load_pictures
 
@@ -187,7 +188,7 @@ def test_an_attempt_that_is_refused_leaves_the_run_folder_free(faces: Path, tmp_
 
 
 def test_two_trainings_do_not_share_a_run_folder(faces: Path, tmp_path: Path) -> None:
-    pixels = tmp_path / "run" / "pixels.npy"  # mapped into the first one's memory
+    pixels = tmp_path / "run" / ".pixels.npy"  # mapped into the first one's memory
     pixels.parent.mkdir()
     pixels.write_bytes(b"of the first")
     again = ["train", faces, "--run", tmp_path / "run", "--out", tmp_path / "m", "--resume"]
@@ -549,6 +550,31 @@ def test_export_does_not_replace_another_model_unless_told(
     assert "another model's" in result.stderr
     assert "--overwrite" in result.stderr
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("own", ["calibration.npz", "trained_on.npz", "failure_cases.md"])
+def test_export_removes_nothing_of_the_user_s(exported: Path, tmp_path: Path, own: str) -> None:
+    out = tmp_path / "project"
+    out.mkdir()
+    (out / own).write_bytes(b"mine")
+    result = run("export", exported, "--out", out, "--to", "onnx-f32")
+    assert (result.exit_code, own in result.stderr) == (2, True)
+    assert (out / own).read_bytes() == b"mine"
+
+
+def test_an_export_more_leaves_what_was_measured_of_the_others(
+    exported: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(exported, model, ignore=shutil.ignore_patterns(RECIPES["tflite-f32"]))
+    page = model / "README.md"
+    place = f"{BENCH_START}\nmeasured\n{BENCH_END}"
+    page.write_text(f"{page.read_text('utf-8')}\n## Benchmark\n\n{place}\n", "utf-8")
+    card = ModelCard.read(model)
+    kept = [record for record in card.exports if record.recipe != "tflite-f32"]
+    replace(card, exports=kept).write(model)
+    assert run("export", model, "--to", "tflite-f32").exit_code == 0
+    assert place in page.read_text("utf-8")
 
 
 def test_export_adds_to_a_folder_of_the_same_model_without_its_keras_file(

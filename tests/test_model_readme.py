@@ -53,6 +53,14 @@ def test_a_place_for_a_benchmark_is_kept_and_emptied(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == f"{model_readme(card)}{bench}{BENCH_END}\n"
 
 
+def test_a_benchmark_of_the_same_exports_stays(tmp_path: Path) -> None:
+    card, page = make_card(), tmp_path / "README.md"
+    measured = f"{model_readme(card)}\n## Benchmark\n\n{BENCH_START}\n12 ms\n{BENCH_END}\n"
+    page.write_text(measured, "utf-8")
+    write_readme(tmp_path, card, measured=True)
+    assert page.read_text("utf-8") == measured
+
+
 @pytest.mark.parametrize("text", [b"# My project\n", b"", "# Für mich".encode("latin-1")])
 def test_a_page_of_somebody_else_s_is_left_alone(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "README.md").write_bytes(text)

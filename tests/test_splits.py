@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edge_emotion import DataError
 from edge_emotion.artefacts import TrainedOn
+from edge_emotion.errors import UsageError
 from edge_emotion.training.loading import SPLITS, LoadedPictures, count_splits
 from edge_emotion.training.splits import duplicate_groups, fold_pictures, split_pictures
 
@@ -227,7 +228,7 @@ def test_an_earlier_model_s_division_is_taken_over_whatever_the_labels():
         assert set(hashes[parts["train"]]) == {h for h in hashes if h < 60}
         assert set(hashes[parts["valid"]]) == {h for h in hashes if 60 <= h < 80}
         assert set(hashes[parts["test"]]) == {h for h in hashes if h >= 80}
-        assert words == "test: that of known; valid: that of known"
+        assert words == "test: what known has not seen; valid: that of known"
 
 
 def test_without_a_test_share_what_the_earlier_model_has_not_seen_trains():
@@ -322,8 +323,55 @@ def test_a_label_too_rare_to_be_divided_does_not_keep_others_from_a_refit(recwar
     assert_honest(parts, groups, 83)
     assert np.bincount(labels[parts["valid"]])[:2].tolist() == [10, 10]
     assert not recwarn
-    with pytest.raises(DataError, match="too few pictures to divide into 2 parts"):
+
+
+def test_a_data_set_too_small_for_a_refit_validates_as_it_would():
+    own = ["train"] * 60 + ["valid"] * 30
+    loaded = labelled(
+        np.arange(95) % 3, [*own, *["train"] * 3, "valid", "valid"],
+        datasets=["many"] * 90 + ["few"] * 5,
+    )  # fmt: skip
+    parts, _, words = split_pictures(
+        loaded, np.arange(95), seed=1, valid_fraction=0.2, test_fraction=0, refit=0.5
+    )
+    assert (parts["valid"] < 90).sum() == 15
+    assert {93, 94} <= set(parts["valid"])
+    assert "few: valid: the publisher's (too few to divide for a refit)" in words
+
+
+def test_a_refit_leaves_the_test_pictures_what_they_were():
+    """Where the publisher has validation and no test, too, which is cut from train."""
+    loaded = labelled(np.arange(180) % 3, ["train"] * 120 + ["valid"] * 60)
+    before, after = (
         split_pictures(
-            labelled([0, 1, 2, 0, 1], ["train", "train", "train", "valid", "valid"]),
-            np.arange(5), seed=1, valid_fraction=0.2, test_fraction=0, refit=0.5,
-        )  # fmt: skip
+            loaded, np.arange(180), seed=1, valid_fraction=0.2, test_fraction=0.15, refit=refit
+        )[0]
+        for refit in (0.0, 0.5)
+    )
+    assert after["test"].tolist() == before["test"].tolist()
+    assert len(after["valid"]) == 30
+    assert set(before["valid"]) - set(after["valid"]) <= set(after["train"])
+
+
+def test_who_divides_as_a_refitted_model_did_holds_out_what_it_held_out():
+    loaded = labelled(
+        np.arange(180) % 3, ["train"] * 60 + ["valid"] * 30 + ["test"] * 30 + [None] * 60,
+        datasets=["FER+"] * 120 + ["press"] * 60,
+    )  # fmt: skip
+    settled = {"seed": 1, "valid_fraction": 0.3, "test_fraction": 0}
+    first, _, _ = split_pictures(loaded, np.arange(180), refit=0.5, **settled)
+    known = TrainedOn(loaded.hashes[first["train"]], loaded.hashes[first["valid"]])
+    again, _, words = split_pictures(loaded, np.arange(180), like=("m", known), **settled)
+    for name in SPLITS:
+        assert again[name].tolist() == first[name].tolist()
+    assert "FER+: valid: the publisher's without what m was trained on" in words
+
+
+def test_a_label_that_the_earlier_model_has_not_seen_is_told_of():
+    known = TrainedOn(np.arange(0, 20, dtype=np.uint64), np.arange(20, 30, dtype=np.uint64))
+    loaded = labelled([*np.arange(30) % 2, *[2] * 10])
+    settled = {"seed": 1, "valid_fraction": 0.3, "like": ("m", known)}
+    with pytest.raises(UsageError, match="of a label m has seen no picture"):
+        split_pictures(loaded, np.arange(40), test_fraction=0.1, **settled)
+    parts, _, _ = split_pictures(loaded, np.arange(40), test_fraction=0, **settled)
+    assert set(range(30, 40)) <= set(parts["train"])

@@ -84,6 +84,47 @@ def test_a_folder_of_other_things_becomes_no_model(faces: Path, tmp_path: Path, 
     assert everything(tmp_path) == before
 
 
+@pytest.mark.parametrize("own", ["model.keras", "calibration.npz"])
+def test_a_keras_file_that_no_training_wrote_stays(faces: Path, tmp_path: Path, own: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / own).write_bytes(b"mine")
+    result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / "run", *SMALL)
+    assert (result.exit_code, f"holds {own} and is no model folder" in result.stderr) == (2, True)
+    assert (tmp_path / "mine" / own).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [("config.json", b'{"mine": 1}'), ("config.json", b"[]"), ("predictions.png", b"mine")],
+)
+def test_a_run_folder_of_other_things_is_refused(
+    faces: Path, tmp_path: Path, own: str, text: bytes
+) -> None:
+    path = tmp_path / "project" / own
+    path.parent.mkdir()
+    path.write_bytes(text)
+    result = train(faces, "--run", path.parent, "--out", tmp_path / "m", *SMALL)
+    assert (result.exit_code, f"holds {own} and is no run folder" in result.stderr) == (2, True)
+    assert path.read_bytes() == text
+
+
+def test_a_finished_model_takes_another_licence(faces: Path, tmp_path: Path) -> None:
+    where = ["--run", tmp_path / "run", "--out", tmp_path / "m", *SMALL]
+    assert train(faces, *where, "--terms", "theirs").exit_code == 0
+    first = ModelCard.read(tmp_path / "m")
+    result = train(faces, *where, "--resume", "--licence", "MIT", "--source", "me")
+    assert result.exit_code == 0, result.stderr
+    card = ModelCard.read(tmp_path / "m")
+    assert (card.licence, card.data.source, card.data.licence) == ("MIT", "me", "theirs")
+    assert card.keras_sha256 == first.keras_sha256
+    assert "Licence of the weights: MIT." in (tmp_path / "m" / "README.md").read_text("utf-8")
+
+
+def test_a_share_of_no_teacher_is_refused(faces: Path, tmp_path: Path) -> None:
+    result = train(faces, "--run", tmp_path / "run", "--teacher-share", "0.9", *SMALL)
+    assert (result.exit_code, "--teacher-share goes with --teacher" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("run", ["mine", "mine/run", "mine/runs/1"])
 def test_a_run_folder_may_be_the_model_folder_or_in_it(
     faces: Path, tmp_path: Path, run: str
@@ -135,7 +176,11 @@ def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_to
     assert result.exit_code == 0, result.stderr
     assert ModelCard.read(tmp_path / "mine").name == "mine"
     assert "faces valid: cannot be told from guessing: train on more pictures" in result.stderr
-    result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, "--width", "1")
+    # A net of another size cannot begin with one that knows faces.
+    result = train(faces, "--run", tmp_path / "small", *SMALL, *hardly, "--width", "1")
+    assert "--initial" not in result.stderr
+    of_its_size = ["--width", "1", "--size", "48"]
+    result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, *of_its_size)
     assert ModelCard.read(tmp_path / "again" / "model").name == "edge-cnn"
     assert "cannot be told from guessing: begin with a net that knows faces" in result.stderr
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME, InputSpec
 from edge_emotion.errors import MissingExtraError, UnknownNameError, UsageError
@@ -221,18 +222,46 @@ def in_precision(model: keras.Model, precision: str) -> keras.Model:
     return result
 
 
-def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds per picture of the convolutions and dense layers, those of inner models too."""
+def multiply_adds(model: keras.Model, shape: tuple[int | None, ...] | None = None) -> int:
+    """Multiply-adds per picture of the convolutions and dense layers, those of inner models too.
+
+    Args:
+        model: a functional or sequential model of one input.
+        shape: (N, H, W, C) of its input, where the model itself leaves height and width open.
+    """
     total = 0
-    for layer in model.layers:
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        nonlocal total
+        output = layer(*args, **kwargs)
         if isinstance(layer, keras.Model):
-            total += multiply_adds(layer)
+            total += multiply_adds(layer, args[0].shape)
         elif isinstance(layer, layers.SeparableConv2D):
             kernels = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
-            total += math.prod(layer.output.shape[1:3]) * sum(map(math.prod, kernels))
+            total += math.prod(output.shape[1:3]) * sum(map(math.prod, kernels))
         elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
             kernel = math.prod(layer.kernel.shape)  # kh * kw * cin * cout, or * 1
-            total += math.prod(layer.output.shape[1:3]) * kernel
+            total += math.prod(output.shape[1:3]) * kernel
         elif isinstance(layer, layers.Dense):
             total += math.prod(layer.kernel.shape)
+        return output
+
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0])
+    size = (shape or model.inputs[0].shape)[1:]
+    inputs = keras.tree.map_structure(lambda _: keras.Input(size), model.input)
+    keras.models.clone_model(model, input_tensors=inputs, call_function=call)
     return total
+
+
+def plan_of(network: keras.Model) -> dict[str, tuple[Any, ...]]:
+    """Layer -> its kind and how it moves over the map, of those that make a network another."""
+    kinds = (
+        layers.Conv2D, layers.DepthwiseConv2D, layers.BatchNormalization, layers.Dense,
+        layers.MaxPooling2D,
+    )  # fmt: skip
+    return {
+        x.name: (type(x), getattr(x, "strides", None), getattr(x, "pool_size", None))
+        for x in network.layers
+        if isinstance(x, kinds)
+    }

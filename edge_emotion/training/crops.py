@@ -15,7 +15,7 @@ from edge_emotion.alignment import cut_square, face_square
 from edge_emotion.card import FaceCrop
 from edge_emotion.errors import DataError, PictureError, UsageError
 from edge_emotion.faces import Finder
-from edge_emotion.files import replacing, write_bytes
+from edge_emotion.files import is_hidden, replacing, write_bytes
 from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import PHOTOGRAPH, photograph_of, pixel_hash
@@ -77,7 +77,8 @@ def crop_faces(
     paths = _places(dataset.samples, out)
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
-    if strays := sorted(set(out.rglob("*.png")) - set(paths.values())):
+    there = {path for path in out.rglob("*.png") if not is_hidden(path, out)}
+    if strays := sorted(there - set(paths.values())):
         named = ", ".join(map(str, strays[:STRAYS])) + (", ..." if len(strays) > STRAYS else "")
         raise UsageError(
             f"{out} holds crops of {len(strays)} photographs that are not in {data} (any more): "

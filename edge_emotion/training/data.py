@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edge_emotion.card import FaceCrop
-from edge_emotion.errors import DataError
+from edge_emotion.errors import DataError, UnknownNameError
 from edge_emotion.files import files_under
 from edge_emotion.preprocess import PICTURE_SUFFIXES
 from edge_emotion.training.fer import FolderTree, ZipTree, read_fer2013, read_ferplus
@@ -89,6 +89,33 @@ def read_dataset(path: Path, labels: Sequence[str] | None = None) -> Dataset:
         for s in dataset.samples
     ]
     return replace(dataset, samples=samples, face=crops.face if crops else dataset.face)
+
+
+def read_dataset_for(path: Path, labels: Sequence[str]) -> Dataset:
+    """A data set with a model's labels, some of which it may lack.
+
+    Args:
+        path: see `read_dataset`, as for what it raises.
+        labels: of the model.
+
+    Raises:
+        UnknownNameError: the data have fewer than two of them.
+    """
+    try:
+        return read_dataset(path, labels)
+    except UnknownNameError:
+        available = [canonical(label) for label in read_dataset(path).labels]
+        there = [i for i, label in enumerate(labels) if canonical(label) in available]
+        if len(there) < 2:
+            raise
+    dataset = read_dataset(path, [labels[i] for i in there])
+
+    def spread(target: tuple[float, ...]) -> tuple[float, ...]:
+        shares = dict(zip(there, target, strict=True))
+        return tuple(shares.get(i, 0.0) for i in range(len(labels)))
+
+    samples = [replace(sample, target=spread(sample.target)) for sample in dataset.samples]
+    return replace(dataset, labels=list(labels), samples=samples)
 
 
 def _read_layout(path: Path, labels: Sequence[str] | None) -> Dataset:

@@ -28,7 +28,12 @@ from edge_emotion.card import InputSpec, ModelCard
 from edge_emotion.errors import MissingExtraError, UsageError
 from edge_emotion.runtimes import check_fits
 from edge_emotion.runtimes.keras import KerasRuntime
-from edge_emotion.training.architectures import Shape, get_architecture, in_precision
+from edge_emotion.training.architectures import (
+    Shape,
+    get_architecture,
+    in_precision,
+    plan_of,
+)
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.loading import LoadedPictures
 from edge_emotion.training.recogniser import is_recogniser, read_recogniser
@@ -55,7 +60,9 @@ class EarlierModel:
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
     body: str | None = None  # see `TrainConfig.body`
     photographs: bool = False  # whether `seen` holds those of its crops, see `TrainedOn`
-    mean_of: tuple[EarlierModel, ...] = ()  # models of whose weights its own are the mean
+    mean_of: tuple[
+        EarlierModel, ...
+    ] = ()  # of whose weights its own are the mean; they know `seen`
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""
@@ -135,20 +142,20 @@ def mean(models: Sequence[EarlierModel]) -> EarlierModel:
                 )
     weights = zip(*(model.network.get_weights() for model in models), strict=True)
     first.network.set_weights([np.mean(own, axis=0) for own in weights])
-    seen = [model.seen for model in models if model.seen is not None]
     return replace(
         first,
         name=" + ".join(model.name for model in models),
         sha256=None,
-        seen=np.unique(np.concatenate(seen)) if len(seen) == len(models) else None,
+        seen=None,
         statistics=all(model.statistics for model in models),
-        photographs=all(model.photographs for model in models),
+        photographs=False,
         mean_of=tuple(models),
     )
 
 
-def _layers(model: EarlierModel) -> list[tuple[type, list[tuple[int, ...]]]]:
-    return [(type(x), [w.shape for w in x.get_weights()]) for x in model.network.layers]
+def _layers(model: EarlierModel) -> tuple[Any, ...]:
+    shapes = [(type(x), [w.shape for w in x.get_weights()]) for x in model.network.layers]
+    return plan_of(model.network), shapes
 
 
 def pictures_of(model: str) -> tuple[str, TrainedOn]:
@@ -175,6 +182,12 @@ class Earlier:
     initial: EarlierModel | None  # with whose weights it begins
     teachers: list[EarlierModel]
 
+    @property
+    def models(self) -> list[EarlierModel]:
+        """Each that was trained before, also those of whose weights `initial` is the mean."""
+        begun = [] if self.initial is None else self.initial.mean_of or [self.initial]
+        return [*begun, *self.teachers]
+
     def complete(self, config: TrainConfig) -> TrainConfig:
         """`config` with the body of the model that it begins with, if it names no other."""
         if config.body is not None or self.initial is None:
@@ -199,7 +212,7 @@ class Earlier:
             valid: and of those that validated it.
         """
         own = loaded.seen(train)
-        models = [*filter(None, [self.initial]), *self.teachers]
+        models = self.models
         theirs = [model.seen for model in models if model.seen is not None]
         return TrainedOn(
             np.concatenate([own, np.setdiff1d(np.concatenate([own, *theirs]), own)]),
@@ -253,7 +266,7 @@ class Earlier:
             UsageError: one of them is among a model's training pictures.
         """
         doubts = []
-        for model in [*filter(None, [self.initial]), *self.teachers]:
+        for model in self.models:
             if model.seen is None:
                 doubts.append(
                     f"{model.name} does not record what it has learnt: pictures held out here may "

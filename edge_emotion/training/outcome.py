@@ -45,6 +45,7 @@ OUT_OF_SCOPE = (
     "covert use. People exposed to emotion recognition must be told (Art. 50). Profiles, masks, "
     "darkness, children and drawings are outside what the figures cover."
 )
+PREDICTIONS_NAME = "predictions.png"
 CALIBRATION_PICTURES = 64
 CHECK_PICTURES = 64
 
@@ -125,6 +126,23 @@ def is_written(fitted: Fitted, plan: Plan) -> bool:
         return False
     own = with_softmax(fitted.logits_model).get_weights()
     return len(there) == len(own) and all(map(np.array_equal, there, own))
+
+
+def name_anew(plan: Plan, log: Callable[[str], None]) -> ModelCard:
+    """The card of a model that is written, with the licence, source and terms given now."""
+    there = ModelCard.read(plan.out)
+    licence = there.licence if plan.licence == Plan.licence else plan.licence
+    data = replace(
+        there.data,
+        source=plan.source or there.data.source,
+        licence=plan.terms or there.data.licence,
+    )
+    card = replace(there, licence=licence, data=data)
+    if card != there:
+        card.write(plan.out)
+        if card.exports:
+            log("the exports carry the earlier card: export --overwrite makes them anew")
+    return card
 
 
 def write_model(
@@ -228,6 +246,6 @@ def draw(
         loaded.labels[chosen],
         softmax(logits, confidence.temperature),
         dataset.labels,
-        plan.run / "predictions.png",
+        plan.run / PREDICTIONS_NAME,
         f"{plan.name}: {last.caveat or f'{dataset.name} {split}, held out'}",
     )

@@ -133,7 +133,8 @@ def split_pictures(
         valid_fraction: share for validation where the publisher has none, 0 < f < 0.5.
         test_fraction: share for testing where the publisher has none, 0 <= f < 0.5.
         like: a model's name and pictures: in place of the shares, what it was validated on
-            validates, and what it has not seen tests (unless `test_fraction` is 0).
+            validates, and what it has not seen tests (unless `test_fraction` is 0). What it was
+            trained on trains, though the publisher has it in validation.
         refit: share of what would validate that trains, 0 <= f < 1; stratified by label, groups
             kept together.
 
@@ -142,67 +143,77 @@ def split_pictures(
 
     Raises:
         DataError: too few pictures to divide, or none that `like` was validated on.
+        UsageError: `like` has seen no picture of a label.
     """
     publisher = np.array([s or "train" for s in loaded.splits])
     parts: Splits = {name: np.flatnonzero(publisher == name) for name in SPLITS}
+    whole = dict(parts)
+    drop_leaks(whole, groups)  # parts are cut from what is left then
     datasets = np.array(loaded.datasets)
-    if refit:
-        for dataset in dict.fromkeys(loaded.datasets):
-            own = parts["valid"][datasets[parts["valid"]] == dataset]
-            _refit(loaded, groups, parts, own, refit, seed)
-    dropped = drop_leaks(parts, groups)
     words = []
     for dataset in dict.fromkeys(loaded.datasets):
         own = np.flatnonzero(datasets == dataset)
         where = f"{dataset}: " if len(set(loaded.datasets)) > 1 else ""
         rest = 1.0
-        free = np.isin(own, parts["train"]).sum()  # what the publisher has not set apart
+        left = np.intersect1d(own, whole["train"])
+        free = len(left)  # what the publisher has not set apart
         for name, fraction in (("test", test_fraction), ("valid", valid_fraction)):
-            if np.isin(own, parts[name]).any():
-                words.append(f"{where}{name}: {_but(name, refit)}the publisher's")
-            elif fraction > 0:
+            if np.isin(own, whole[name]).any():
+                cut, how = np.intersect1d(own, parts[name]), "the publisher's"
+            elif fraction > 0 and free:
                 # Fractions are of everything: what validation takes of the rest is more if test
                 # came first.
-                left = np.intersect1d(own, parts["train"])
-                if not free:  # the publisher's pictures all test, or validate
-                    continue
                 if like is None:
                     cut = _cut(loaded, groups, left, fraction / rest, seed)
                     how = f"{len(cut) / free:.0%}, stratified by label, duplicates kept together"
                 else:
-                    cut = _cut_like(loaded, left, like, name)
-                    how = f"that of {like[0]}"
+                    cut, how = _cut_like(loaded, left, like, name)
+                left = np.setdiff1d(left, cut)
                 parts["train"] = np.setdiff1d(parts["train"], cut)
                 parts[name] = np.union1d(parts[name], cut)
                 rest -= fraction
-                if refit and name == "valid":
-                    _refit(loaded, groups, parts, cut, refit, seed)
-                if len(cut):
-                    words.append(f"{where}{name}: {_but(name, refit)}{how}")
-    dropped += drop_leaks(parts, groups)  # one data set may hold pictures of another
+            else:
+                continue
+            if name == "valid":
+                learnt, how = _learnt(loaded, groups, cut, how, like, refit, seed)
+                parts["valid"] = np.setdiff1d(parts["valid"], learnt)
+                parts["train"] = np.union1d(parts["train"], learnt)
+            if len(cut):
+                words.append(f"{where}{name}: {how}")
+    dropped = drop_leaks(parts, groups)
     if not len(parts["train"]):
         raise DataError("no picture is left to train on: all of them are in valid or test as well")
+    if like is not None and set(loaded.labels[whole["train"]]) - set(loaded.labels[parts["train"]]):
+        raise UsageError(
+            f"--split-as: of a label {like[0]} has seen no picture, so that all of them would "
+            "test: with --test-fraction 0 what it has not seen trains"
+        )
     return parts, dropped, "; ".join(words)
 
 
-def _refit(
+def _learnt(
     loaded: LoadedPictures,
     groups: NDArray[np.int64],
-    parts: Splits,
-    own: NDArray[np.int64],
-    share: float,
+    valid: NDArray[np.int64],
+    how: str,
+    like: tuple[str, TrainedOn] | None,
+    refit: float,
     seed: int,
-) -> None:
-    """Move `share` of `own`, validation pictures of one data set, to training."""
-    if not len(own):
-        return
-    learnt = _cut(loaded, groups, own, share, seed, rare=True)
-    parts["valid"] = np.setdiff1d(parts["valid"], learnt)
-    parts["train"] = np.union1d(parts["train"], learnt)
-
-
-def _but(name: str, refit: float) -> str:
-    return f"{1 - refit:.0%} of " if refit and name == "valid" else ""
+) -> tuple[NDArray[np.int64], str]:
+    """What of one data set's validation pictures trains after all, and those that stay in words."""
+    learnt = np.empty(0, np.int64)
+    if like is not None:  # which may have been refitted
+        learnt = valid[loaded.known_to(like[1].train)[valid]]
+        if len(learnt):
+            how = f"{how} without what {like[0]} was trained on"
+    if refit:
+        try:
+            cut = _cut(loaded, groups, np.setdiff1d(valid, learnt), refit, seed, rare=True)
+        except DataError:
+            return learnt, f"{how} (too few to divide for a refit)"
+        learnt = np.union1d(learnt, cut)
+        how = f"{1 - refit:.0%} of {how}"
+    return learnt, how
 
 
 def drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
@@ -225,6 +236,7 @@ def _cut(
     indices: NDArray[np.int64],
     share: float,
     seed: int,
+    *,
     rare: bool = False,
 ) -> NDArray[np.int64]:
     """Some of the fewest folds that make up `share`, to a hundredth and a fifteenth of itself."""
@@ -237,18 +249,18 @@ def _cut(
 
 def _cut_like(
     loaded: LoadedPictures, indices: NDArray[np.int64], like: tuple[str, TrainedOn], name: str
-) -> NDArray[np.int64]:
-    """Those of `indices` that a model's training had in the split `name`."""
+) -> tuple[NDArray[np.int64], str]:
+    """Those of `indices` that are in the split `name` by a model's training, and that in words."""
     model, known = like
     if name == "test":
-        return indices[~loaded.known_to(known.all)[indices]]
+        return indices[~loaded.known_to(known.all)[indices]], f"what {model} has not seen"
     cut = indices[loaded.known_to(known.valid)[indices]]
     if not len(cut):
         raise DataError(
             f"{model} was validated on none of these pictures: name the same data sets as in its "
             "training, or leave --split-as out"
         )
-    return cut
+    return cut, f"that of {model}"
 
 
 def fold_pictures(
@@ -280,9 +292,10 @@ def fold_pictures(
     counts = np.bincount(different, minlength=loaded.targets.shape[1])
     if len(set(loaded.datasets)) > 1:
         counts = counts[counts > 0]
-    if (counts.max() if rare else counts.min()) < folds:
+    fewest = counts.max() if rare else counts.min()
+    if fewest < folds:
         raise DataError(
-            f"too few pictures to divide into {folds} parts: a label has only {counts.min()} "
+            f"too few pictures to divide into {folds} parts: a label has only {fewest} "
             "(duplicates counted once); add pictures, ask for fewer folds or larger fractions"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

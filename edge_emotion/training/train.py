@@ -29,7 +29,7 @@ from edge_emotion.card import (
 from edge_emotion.errors import UsageError
 from edge_emotion.evaluation import may_be_guessing
 from edge_emotion.files import check_folder, write_bytes
-from edge_emotion.model_readme import write_readme
+from edge_emotion.model_readme import README_NAME, write_readme
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.checkpoints import HISTORY_NAME
 from edge_emotion.training.config import Plan, TrainConfig, same_settings
@@ -45,10 +45,12 @@ from edge_emotion.training.loading import (
     keep_labels,
 )
 from edge_emotion.training.outcome import (
+    PREDICTIONS_NAME,
     check_replaces_own,
     draw,
     is_written,
     measure,
+    name_anew,
     write_distilled,
     write_model,
     write_seen,
@@ -56,8 +58,9 @@ from edge_emotion.training.outcome import (
 from edge_emotion.training.splits import drop_leaks, split_pictures
 
 CONFIG_NAME = "config.json"
+CACHE_NAME = ".pixels.npy"
 #: What a model folder may hold before its card is written, README.md by the user's own hand.
-BEFORE_THE_CARD = {KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, "README.md"}
+BEFORE_THE_CARD = {KERAS_NAME, CALIBRATION_NAME, TRAINED_ON_NAME, README_NAME}
 
 
 def train_model(
@@ -106,13 +109,15 @@ def train_model(
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
     if config.cross_fit and len(config.teachers or []) < 2:
         raise UsageError("--cross-fit wants two teachers or more: --teacher A --teacher B")
+    if config.teacher_share != TrainConfig.teacher_share and not config.teachers:
+        raise UsageError("--teacher-share goes with --teacher")
     if config.balance_data and len(data) < 2:
         raise UsageError("--balance-data goes with two data sets or more")
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     labelled = read_labelled(data, config)
     _check_run(plan)
-    cache = plan.run / "pixels.npy"
+    cache = plan.run / CACHE_NAME
     with _alone(plan.run):
         try:
             return _train(labelled, config, plan, cache, progress, callbacks, log, warn)
@@ -214,16 +219,17 @@ def _train(
         if may_be_guessing(evaluation):
             advice = _what_teaches_more(config, evaluation)
             log(f"{evaluation.data}: cannot be told from guessing: {advice}")
-    if is_written(fitted, plan):
+    written = is_written(fitted, plan)
+    if written:
         log(f"{plan.out} holds this model already: its exports stay")
-        card = ModelCard.read(plan.out)
+        card = name_anew(plan, log)
     else:
         # The card last: a folder that has one is whole, and knows its training pictures.
         write_seen(seen, plan)
         write_distilled(fitted, plan, config, progress)
         card = write_model(fitted, dataset, config, plan, record, confidence, evaluations, earlier)
     draw(fitted, dataset, loaded, parts[shown], shown, confidence, card, plan)
-    write_readme(plan.out, card)
+    write_readme(plan.out, card, measured=written)
     return card
 
 
@@ -233,7 +239,7 @@ def _what_teaches_more(config: TrainConfig, evaluation: Evaluation) -> str:
     own = TrainConfig()
     same_net = (config.architecture, config.width, config.body) == (
         own.architecture, own.width, own.body,
-    )  # fmt: skip
+    ) and input_spec(config).shape == input_spec(own).shape  # fmt: skip
     if config.initial is None and same_net:
         return "begin with a net that knows faces (--initial edge-cnn), or train on more pictures"
     return "train on more pictures, or for more --epochs"
@@ -243,6 +249,8 @@ def _check_run(plan: Plan) -> None:
     """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
     if not is_name(plan.name):
         raise UsageError(f"--name {plan.name!r}: a name of one line without / is needed")
+    if other := _foreign_run(plan.run):
+        raise UsageError(f"{plan.run} holds {other} and is no run folder: name another --run")
     if has_epochs(plan.run) and not plan.resume:
         raise UsageError(
             f"{plan.run} holds an earlier run: pass --resume to go on, or name another --run"
@@ -262,10 +270,25 @@ def _foreign(plan: Plan) -> str | None:
     if out == run or not out.is_dir():
         return None
     for path in sorted(out.iterdir()):
-        own = path.name.startswith(".") or path.name in BEFORE_THE_CARD
+        # The hashes of its pictures are the first that a training writes there.
+        began = (out / TRAINED_ON_NAME).exists() or path.name == README_NAME
+        own = path.name.startswith(".") or (path.name in BEFORE_THE_CARD and began)
         if not own and path not in (run, *run.parents):
             return path.name
     return None
+
+
+def _foreign_run(run: Path) -> str | None:
+    """What a training would write over in a run folder, and no training put there."""
+    path = run / CONFIG_NAME
+    if path.exists():
+        try:
+            config = json.loads(path.read_bytes())
+            own = isinstance(config, dict) and "pictures" in config
+        except (OSError, ValueError):
+            own = has_epochs(run)  # damaged: told of later
+        return None if own else path.name
+    return PREDICTIONS_NAME if (run / PREDICTIONS_NAME).exists() else None
 
 
 def has_epochs(run: Path) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import OUTPUT_NAME
 from edge_emotion.errors import MissingExtraError, UsageError
+from edge_emotion.training.architectures import plan_of
 from edge_emotion.training.earlier import EarlierModel
 
 try:
@@ -36,7 +36,7 @@ def take_weights(
     theirs = {layer.name: layer.get_weights() for layer in earlier.network.layers}
     columns = earlier.columns(labels)
     random = np.random.default_rng([seed, 2])
-    plan, their_plan = _plan(network), _plan(earlier.network)
+    plan, their_plan = plan_of(network), plan_of(earlier.network)
     for name in [*plan, *their_plan]:
         if plan.get(name) != their_plan.get(name):
             raise _another(earlier, name)
@@ -62,19 +62,6 @@ def take_weights(
         if [w.shape for w in given] != [w.shape for w in weights]:
             raise _another(earlier, layer.name)
         layer.set_weights(given)
-
-
-def _plan(network: keras.Model) -> dict[str, tuple[Any, ...]]:
-    """Layer -> its kind and how it moves over the map, of those that make a network another."""
-    kinds = (
-        layers.Conv2D, layers.DepthwiseConv2D, layers.BatchNormalization, layers.Dense,
-        layers.MaxPooling2D,
-    )  # fmt: skip
-    return {
-        x.name: (type(x), getattr(x, "strides", None), getattr(x, "pool_size", None))
-        for x in network.layers
-        if isinstance(x, kinds)
-    }
 
 
 def _another(earlier: EarlierModel, layer: str) -> UsageError:
