@@ -57,8 +57,8 @@ def train(
         Path | None,
         typer.Option(
             help="Model folder, or a shipped model's name: where the publisher has no split, what "
-            "it was validated on validates. Training may then begin with it, or be taught by it, "
-            "whatever the labels."
+            "it was validated on validates and what it has not seen tests, or with --test-fraction "
+            "0 trains. Training may then begin with it, or be taught by it, also with fewer labels."
         ),
     ] = None,
     resume: Annotated[
@@ -161,7 +161,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of the validation pictures that train after all: for the last training, "
-            "once they have chosen its options. The others fit temperature and threshold."
+            "once they have chosen its options. The others validate."
         ),
     ] = None,
     coverage: Annotated[
