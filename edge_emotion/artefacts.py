@@ -22,8 +22,8 @@ from edge_emotion.errors import ChecksumError, ModelError, UnknownNameError, Usa
 from edge_emotion.files import sha256
 from edge_emotion.runtimes import RuntimeName, runtime_name
 
-#: Which export an engine prefers. int8 first: it is the smaller file and gives the same bits on
-#: every processor. `bench` tells which is faster on a given one.
+#: Which export an engine prefers. int8 first: it is the smaller file and, but for a rounding here
+#: and there, gives the same bits on every processor. `bench` tells which is faster on a given one.
 PREFERRED: dict[RuntimeName, tuple[str, ...]] = {
     "onnx": ("onnx-int8", "onnx-f32"),
     "litert": ("tflite-int8", "tflite-int8-dynamic", "tflite-f32"),

@@ -33,10 +33,19 @@ def test_the_same_is_good() -> None:
     assert "bit-identical" in bits_table([row])
 
 
-def test_int8_must_be_the_same_bits() -> None:
-    (row,) = compare("Pi", golden(), golden(logits__=nudged(1e-6)))
+def test_int8_of_integers_alone_must_be_the_same_bits() -> None:
+    (row,) = compare("Pi", golden("tflite-int8"), golden("tflite-int8", logits__=nudged(1e-6)))
     assert not row.good
     assert "OTHER BITS" in bits_table([row])
+
+
+@pytest.mark.parametrize(
+    ("by", "good", "word"), [(1.0, True, "a level off in 1"), (2.0, False, "TOO FAR")]
+)
+def test_int8_that_is_scaled_in_float_may_be_a_level_off(by: float, good: bool, word: str) -> None:
+    (row,) = compare("Pi", golden(), golden(logits__=nudged(by)))
+    assert row.good is good
+    assert word in bits_table([row])
 
 
 @pytest.mark.parametrize(("by", "good", "word"), [(5e-6, True, "close"), (3e-5, False, "TOO FAR")])
