@@ -58,24 +58,27 @@ def shipped_models() -> dict[str, Path]:
 def find_model(model: str | Path) -> Path:
     """The folder or file that a user means: a path that exists, or a shipped model's name.
 
-    A folder of that name that holds no model, as a run of ``train`` may be, is not meant.
+    What has such a name and holds no model, as a run of ``train`` may, is not meant.
 
     Raises:
         UnknownNameError: a bare name that is neither.
         ModelError: a path that does not exist.
     """
     path = Path(model)
-    shipped = shipped_models()
+    bare = path.parts == (str(model),)
     try:
-        if path.is_dir() and str(model) in shipped and not (path / CARD_NAME).exists():
-            return shipped[str(model)]
-        if path.exists():
-            return path
+        there = path.exists()
+        holds_one = there and (path / CARD_NAME).exists()
     except OSError as error:  # no permission, or a name longer than a file system takes
         raise ModelError(f"{model}: {error.strerror or error}") from error
+    if there and (holds_one or not bare):
+        return path
+    shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
-    if path.parts == (str(model),) and not path.suffix:
+    if there:
+        return path
+    if bare and not path.suffix:
         raise UnknownNameError("model", str(model), [*shipped, "or the path of a model"])
     raise ModelError(f"{model}: no such model file or folder")
 

@@ -27,8 +27,14 @@ def fold_factors(graph: onnx.GraphProto) -> None:
     Args:
         graph: float32. Only numbers are folded, not one for each channel.
     """
+    values = {value.name: value for value in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Add"]:
+        step = _step(node, values)
+        if step is not None and step.number == 0:
+            _leave_out(step, graph)
     for node in [node for node in graph.node if node.op_type == "Conv"]:
-        _fold_into(node, graph)
+        while _fold_into(node, graph):  # one factor at a time
+            pass
     used = {name for node in graph.node for name in node.input}
     for value in [value for value in graph.initializer if value.name not in used]:
         graph.initializer.remove(value)
@@ -43,7 +49,7 @@ class _Step:
     number: float
 
 
-def _fold_into(conv: onnx.NodeProto, graph: onnx.GraphProto) -> None:
+def _fold_into(conv: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
     values = {value.name: value for value in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     readers = Counter(name for node in graph.node for name in node.input)
@@ -60,20 +66,19 @@ def _fold_into(conv: onnx.NodeProto, graph: onnx.GraphProto) -> None:
         elif node.op_type == "Mul" and step is not None and step.number != 0:
             break
         else:
-            return
+            return False
     else:
-        return
+        return False
     if conv.input[1] not in values:
-        return
+        return False
     weights = numpy_helper.to_array(values[conv.input[1]]) * np.float32(step.number)
-    conv.input[1] = _constant(graph, f"{conv.name}_weights", weights)
-    if added is not None and added.number == 0:
-        _leave_out(added, graph)
-    elif added is not None:
+    conv.input[1] = _constant(graph, f"{conv.input[1]}_{conv.name}", weights)
+    if added is not None:
         number = np.float32(added.number / step.number)
-        shift = _constant(graph, f"{added.node.name}_shift", number)
+        shift = _constant(graph, f"{added.node.input[1]}_{conv.name}", number)
         added.node.input[:] = [added.source, shift]
     _leave_out(step, graph)
+    return True
 
 
 def _step(node: onnx.NodeProto, values: dict[str, onnx.TensorProto]) -> _Step | None:

@@ -177,6 +177,8 @@ def test_a_run_folder_does_not_hide_a_shipped_model(tmp_path, monkeypatch):
     Path("edge-cnn", "model").mkdir(parents=True)  # as train makes it
     assert find_model("edge-cnn") == shipped_models()["edge-cnn"]
     assert find_model("./edge-cnn") == Path("edge-cnn")
+    Path("edge-cnn-8").write_text("a note")
+    assert find_model("edge-cnn-8") == shipped_models()["edge-cnn-8"]
     Path("mine").mkdir()
     assert find_model("mine") == Path("mine")  # which then is told to hold none
 

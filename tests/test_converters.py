@@ -118,6 +118,23 @@ def test_a_factor_before_a_convolution_goes_into_its_weights(
     assert np.abs(_answers(quantized, pixels) - expected).max() < 0.05 * max(spread, 1)
 
 
+def test_factors_in_a_row_all_go_into_the_weights(pixels: NDArray[np.uint8]) -> None:
+    from keras import layers
+
+    steps = [
+        layers.Rescaling(1 / 255),
+        layers.Rescaling(2, -1),
+        layers.Conv2D(4, 3, padding="same"),
+    ]
+    net = _graph(*steps)
+    model = convert_onnx(net)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds[: kinds.index("Conv")].count("Add") == 1
+    assert "Mul" not in kinds
+    expected = np.asarray(net(pixels.astype(np.float32)))
+    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_factor_that_others_read_stays(pixels: NDArray[np.uint8]) -> None:
     from keras import layers
 

@@ -79,11 +79,12 @@ def test_its_own_pictures_and_hashes_are_there(folder: Path) -> None:
     assert not set(known.valid) & set(known.train)
 
 
-def test_edge_cnn_has_learnt_what_edge_cnn_8_has() -> None:
+def test_edge_cnn_8_which_goes_on_from_edge_cnn_knows_what_it_learnt() -> None:
     three, eight = (read_trained_on(MODELS / name) for name in ("edge-cnn", "edge-cnn-8"))
     assert three is not None
     assert eight is not None
-    assert not set(eight.train) - set(three.train)
+    assert not set(three.train) - set(eight.train)
+    assert not set(eight.valid) & set(eight.train)
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)

@@ -84,13 +84,15 @@ def test_a_folder_of_other_things_becomes_no_model(faces: Path, tmp_path: Path, 
     assert everything(tmp_path) == before
 
 
-@pytest.mark.parametrize("own", ["model.keras", "calibration.npz"])
+@pytest.mark.parametrize("own", ["model.keras", "calibration.npz", "trained_on.npz"])
 def test_a_keras_file_that_no_training_wrote_stays(faces: Path, tmp_path: Path, own: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / own).write_bytes(b"mine")
-    result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / "run", *SMALL)
-    assert (result.exit_code, f"holds {own} and is no model folder" in result.stderr) == (2, True)
-    assert (tmp_path / "mine" / own).read_bytes() == b"mine"
+    for run in ("run", "mine"):
+        result = train(faces, "--out", tmp_path / "mine", "--run", tmp_path / run, *SMALL)
+        words = f"holds {own} and is no model folder"
+        assert (result.exit_code, words in result.stderr) == (2, True)
+        assert (tmp_path / "mine" / own).read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(

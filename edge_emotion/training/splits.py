@@ -22,6 +22,8 @@ from edge_emotion.training.loading import SPLITS, LoadedPictures, Splits
 #: picture, one too few an honest figure. From 76 bits on chance pairs chain hundreds of pictures
 #: together. Unrelated pictures differ in about 128 bits.
 NEAR_DUPLICATE_BITS = 70
+#: Of validation pictures, in the words on a split.
+TOO_FEW = "too few to divide for a refit"
 
 
 def near_pairs(
@@ -210,7 +212,7 @@ def _learnt(
         try:
             cut = _cut(loaded, groups, np.setdiff1d(valid, learnt), refit, seed, rare=True)
         except DataError:
-            return learnt, f"{how} (too few to divide for a refit)"
+            return learnt, f"{how} ({TOO_FEW})"
         learnt = np.union1d(learnt, cut)
         how = f"{1 - refit:.0%} of {how}"
     return learnt, how

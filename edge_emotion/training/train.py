@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_emotion.artefacts import read_trained_on
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CARD_NAME,
@@ -26,7 +27,7 @@ from edge_emotion.card import (
     ModelCard,
     is_name,
 )
-from edge_emotion.errors import UsageError
+from edge_emotion.errors import ModelError, UsageError
 from edge_emotion.evaluation import may_be_guessing
 from edge_emotion.files import check_folder, write_bytes
 from edge_emotion.model_readme import README_NAME, write_readme
@@ -55,7 +56,7 @@ from edge_emotion.training.outcome import (
     write_model,
     write_seen,
 )
-from edge_emotion.training.splits import drop_leaks, split_pictures
+from edge_emotion.training.splits import TOO_FEW, drop_leaks, split_pictures
 
 CONFIG_NAME = "config.json"
 CACHE_NAME = ".pixels.npy"
@@ -162,6 +163,8 @@ def _train(
     dataset, loaded, groups = gathered.dataset, gathered.loaded, gathered.groups
     outputs = [index for _, index in gathered.chosen]
     parts, dropped, words = _divide(loaded, groups, config, plan)
+    if TOO_FEW in words:
+        log(words)
     earlier = open_all(config, input_spec(config).shape)
     config = earlier.complete(config)
     # Folds hold out each picture once.
@@ -267,12 +270,15 @@ def _check_run(plan: Plan) -> None:
 def _foreign(plan: Plan) -> str | None:
     """What lies in the model folder that no training put there, if there is anything."""
     out, run = plan.out.resolve(), plan.run.resolve()
-    if out == run or not out.is_dir():
+    if not out.is_dir() or (out == run and (out / CONFIG_NAME).exists()):
         return None
+    try:  # the hashes of its pictures are the first that a training writes there
+        began = read_trained_on(out) is not None
+    except ModelError:
+        began = False
     for path in sorted(out.iterdir()):
-        # The hashes of its pictures are the first that a training writes there.
-        began = (out / TRAINED_ON_NAME).exists() or path.name == README_NAME
-        own = path.name.startswith(".") or (path.name in BEFORE_THE_CARD and began)
+        own = path.name.startswith(".") or path.name == README_NAME
+        own |= began and path.name in BEFORE_THE_CARD
         if not own and path not in (run, *run.parents):
             return path.name
     return None
