@@ -111,6 +111,8 @@ def test_a_factor_before_a_convolution_goes_into_its_weights(
     before = [node.op_type for node in model.graph.node]
     before = before[: before.index("Conv")]
     assert [kind for kind in before if kind in ("Mul", "Add")] == left
+    (conv,) = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert "/conv2d" in conv.input[1]  # by which bench --layers names the layer
     expected = np.asarray(net(pixels.astype(np.float32)))
     np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4, atol=1e-5)
     quantized = quantize_onnx(model, pixels)
