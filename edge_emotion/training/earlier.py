@@ -60,9 +60,7 @@ class EarlierModel:
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
     body: str | None = None  # see `TrainConfig.body`
     photographs: bool = False  # whether `seen` holds those of its crops, see `TrainedOn`
-    mean_of: tuple[
-        EarlierModel, ...
-    ] = ()  # of whose weights its own are the mean; they know `seen`
+    mean_of: tuple[EarlierModel, ...] = ()  # its weights are their mean; it has no `seen` itself
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
         """Index among `labels` -> index of the same label among the model's own."""

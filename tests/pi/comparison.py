@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 FLOAT_TOLERANCE = 1e-5
 #: Recipes of integers alone, whose logits are the same bits on every machine.
 EXACT = ("tflite-int8",)
-#: Recipes of int8 whose sums are scaled in float32: now and then one rounds the other way, where
-#: another processor multiplies and adds at once, and a logit is a level higher or lower.
+#: Recipes of int8 that are scaled in float32 on the way: on another processor a number may round
+#: the other way, and a logit is a level higher or lower.
 LEVELS = ("onnx-int8",)
 
 Golden = Mapping[str, NDArray[Any]]
