@@ -24,10 +24,12 @@ from .peers_schema import PeersReport
 from .robustness_report import PREFIX as ROBUSTNESS_PREFIX
 from .robustness_report import RobustnessReport, robustness_block
 from .schema import ArtefactResult, BenchReport
+from .summary import bench_summary, peers_summary
 from .words import milliseconds, size, threads_word
 
 RESULTS = Path("benchmarks/results")
-PAGES = ("README.md", "docs/accuracy.md")
+PAGES = ("README.md", "docs/accuracy.md", "benchmarks/RESULTS.md")
+DEFAULT = "edge-cnn"
 
 #: Counted instructions, which are no benchmark; `make pi-instructions` writes it.
 INSTRUCTIONS = "pi-instructions.json"
@@ -139,21 +141,29 @@ def is_stale(path: Path, blocks: Blocks) -> bool:
 
 
 def pages(root: Path) -> dict[Path, Blocks]:
-    """The pages of a repository with their tables: a model's page has those of its own reports."""
+    """The pages of a repository with their tables: a model's page has those of its own reports,
+    RESULTS.md those of all, and README a summary of the default model's.
+    """
     results = root / RESULTS
     reports = read_results(results)
     peers = [PeersReport.read(path) for path in sorted(results.glob(f"{PEERS_PREFIX}*.json"))]
     robust = [
         RobustnessReport.read(path) for path in sorted(results.glob(f"{ROBUSTNESS_PREFIX}*.json"))
     ]
-    every = {
+
+    def of(model: str) -> list[BenchReport]:
+        return [report for report in reports if report.model.name == model]
+
+    blocks = {
         "bench": block(reports),
+        "bench-summary": bench_summary(of(DEFAULT)),
         "peers": peers_block(peers),
+        "peers-summary": peers_summary(peers),
         "robustness": robustness_block(robust),
     }
-    found = {root / name: every for name in PAGES if (root / name).exists()}
+    found = {root / name: blocks for name in PAGES if (root / name).exists()}
     for path in sorted((root / "models").glob("*/README.md")):
-        found[path] = {"bench": block([r for r in reports if r.model.name == path.parent.name])}
+        found[path] = {"bench": block(of(path.parent.name))}
     return found
 
 

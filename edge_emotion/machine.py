@@ -116,11 +116,16 @@ def usable_cores() -> int:
 
 
 def environment_name(machine: Machine) -> str:
-    """A slug for file names: ``x86_64-amd-epyc-py311``, ``aarch64-raspberry-pi-4-py311``."""
+    """A slug for file names: ``x86_64-amd-epyc-avx2-py311``, ``aarch64-raspberry-pi-4-py311``.
+
+    A board's name says what it has. A processor's need not: rented ones of one name come with VNNI
+    and without, and int8 takes four times as long; so the first of its INT8_FLAGS stands there.
+    """
     if machine.board:
         name = re.sub(r"\bRev\s.*|\bModel\s\w+", "", machine.board)
     else:
         name = re.sub(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|\d+-Core\b|@.*", "", machine.cpu)
+        name = " ".join([name, *(machine.int8_flags or [])[:1]])
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unknown"
     python = "".join(machine.python.split(".")[:2])
     return f"{machine.arch.lower()}-{slug}-py{python}"

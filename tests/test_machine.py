@@ -62,9 +62,12 @@ def test_a_flag_that_only_some_cores_have_does_not_count(tmp_path: Path) -> None
 def test_a_server(tmp_path: Path) -> None:
     machine = read_machine(root(tmp_path, SERVER), "x86_64")
     assert machine.int8_flags == ["amx_int8", "avx512_vnni", "avx2"]
-    assert environment_name(replace(machine, python="3.12.1")) == (
-        "x86_64-intel-xeon-platinum-8370c-py312"
-    )
+    machine = replace(machine, python="3.12.1")
+    slug = "x86_64-intel-xeon-platinum-8370c"
+    assert environment_name(machine) == f"{slug}-amx-int8-py312"
+    # The same processor, rented without: its results are others, and replace none.
+    assert environment_name(replace(machine, int8_flags=["avx2"])) == f"{slug}-avx2-py312"
+    assert environment_name(replace(machine, int8_flags=None)) == f"{slug}-py312"
 
 
 def test_a_kernel_that_says_nothing_is_not_guessed_at(tmp_path: Path) -> None:

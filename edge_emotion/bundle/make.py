@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edge_emotion import __version__
 from edge_emotion.artefacts import Artefact, find_model, open_artefact, read_card
-from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, PREFERRED, Target
+from edge_emotion.bundle.targets import FILES, GLIBC_MINOR, Target
 from edge_emotion.bundle.wheels import download, own_wheel, pinned, unpacked_bytes
 from edge_emotion.card import check_recipe
 from edge_emotion.errors import InputError, ModelError, OutputError, UsageError
@@ -62,7 +62,7 @@ def make_bundle(
         out: folder, or file ending in .tar.gz or .tgz.
         target: the machine that it is for.
         model: shipped name, model folder, or exported file.
-        recipe: which export of the model; None: see `PREFERRED`.
+        recipe: which export of the model; None: the first of the target's advice that is there.
         detector: YuNet's file, which is packed too; None: the bundle reads pictures as one face.
         pythons: whose wheels are packed; None: the target's.
         wheels: False leaves out all but edge-emotion's own.
@@ -78,7 +78,7 @@ def make_bundle(
     pythons = pythons or target.pythons
     is_archive = out.name.endswith(ARCHIVE_SUFFIXES)
     _check_place(out, is_archive, overwrite)
-    artefact = choose(model, recipe)
+    artefact = choose(model, target, recipe)
     if not re.fullmatch(r"[\w .+-]+", artefact.path.name):  # a shell and systemd will read it
         raise UsageError(f"{artefact.path}: rename it, in letters, digits, spaces and . + - _")
     if len(artefact.path.name.encode()) > LONGEST_NAME:
@@ -108,7 +108,7 @@ def make_bundle(
     return Bundle(out, artefact.recipe, detector is not None, pythons, packed, size, need)
 
 
-def choose(model: str | Path, recipe: str | None = None) -> Artefact:
+def choose(model: str | Path, target: Target, recipe: str | None = None) -> Artefact:
     """The export that goes into a bundle, checked against its card.
 
     Raises:
@@ -127,13 +127,13 @@ def choose(model: str | Path, recipe: str | None = None) -> Artefact:
             raise UsageError(f"{path} is {artefact.recipe}, not {recipe}: leave --recipe out")
         return artefact
     card = read_card(path)
-    for name in (recipe,) if recipe else PREFERRED:
+    order = (recipe,) if recipe else target.advice.order
+    for name in order:
         export = card.export(name)
         if export is not None and (path / export.file).is_file():
             return open_artefact(path / export.file)
     raise ModelError(
-        f"{path}: no {recipe or 'export'} to bundle: "
-        f"edge-emotion export {path} --to {recipe or PREFERRED[0]}"
+        f"{path}: no {recipe or 'export'} to bundle: edge-emotion export {path} --to {order[0]}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_emotion.chips import PI_5, UNKNOWN, Advice
 from edge_emotion.errors import UnknownNameError, UsageError
 
 #: What lies in a bundle beside wheels and model.
@@ -13,10 +14,6 @@ FILES = Path(__file__).with_name("files")
 #: Versions of all that an install without extras, or with `litert`, brings: those of the
 #: repository's constraints.txt, where users of an installed wheel have none. A test compares them.
 PINS = FILES / "pins.txt"
-
-#: Which export a bundle takes, if none is named. tflite-int8 gives the same bits on every board
-#: and takes the fewest instructions of all counted on a Pi 5; on a Pi 4 none takes clearly fewer.
-PREFERRED = ("tflite-int8", "onnx-int8", "tflite-int8-dynamic", "tflite-f32", "onnx-f32")
 
 #: What edge-emotion runs on.
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -36,6 +33,7 @@ class Target:
     name: str
     machine: str  # as `uname -m` has it
     pythons: tuple[str, ...]  # whose wheels are packed, if none is named
+    advice: Advice  # which export is packed, if none is named
 
     @property
     def platforms(self) -> list[str]:
@@ -45,10 +43,11 @@ class Target:
 
 
 #: On a Pi, Python is that of the Raspberry Pi OS: 3.11 of bookworm, 3.13 of trixie. Both are
-#: packed, since who makes a bundle often does not know which one is on the card.
+#: packed, since who makes a bundle often does not know which one is on the card. Nor which Pi it
+#: is: tflite-int8 takes the fewest instructions of all on each. Nor whether an x86 has VNNI.
 TARGETS: Mapping[str, Target] = {
-    "pi": Target("pi", "aarch64", ("3.11", "3.13")),
-    "x86": Target("x86", "x86_64", PYTHONS),
+    "pi": Target("pi", "aarch64", ("3.11", "3.13"), PI_5),
+    "x86": Target("x86", "x86_64", PYTHONS, UNKNOWN),
 }
 
 

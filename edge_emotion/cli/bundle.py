@@ -20,7 +20,10 @@ def bundle(
     ] = "edge-cnn",
     recipe: Annotated[
         str | None,
-        typer.Option(help="Which export of the model.  [default: tflite-int8, or what there is]"),
+        typer.Option(
+            help="Which export of the model.  [default: tflite-int8 for pi, onnx-int8 for x86, or "
+            "what there is]"
+        ),
     ] = None,
     detector: Annotated[
         Path | None,

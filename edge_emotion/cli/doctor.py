@@ -56,7 +56,7 @@ def _examine() -> dict[str, Any]:
     machine = read_machine()
     words = {
         True: "a dot-product instruction: expect int8 to be faster than float",
-        False: "no dot-product instruction: expect little or nothing from int8",
+        False: "no dot-product instruction: int8 wins less than it could",
         None: "whether int8 is faster is not known before a bench",
     }
     advice = advice_for(machine)

