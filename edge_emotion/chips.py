@@ -2,8 +2,8 @@
 
 What decides is whether the processor multiplies and sums int8 in one instruction. The orders are
 of a Pi those of the instructions counted on an emulated one
-(benchmarks/results/pi-instructions.json), and of x86 those of times measured (benchmarks/results); a
-test compares. Fewer instructions are not always less time: ``edge-emotion bench`` on the machine
+(benchmarks/results/pi-instructions.json), and of x86 those of times measured (benchmarks/results);
+a test compares. Fewer instructions are not always less time: ``edge-emotion bench`` on the machine
 itself has the last word.
 """
 
