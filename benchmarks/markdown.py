@@ -25,7 +25,7 @@ from .robustness_report import PREFIX as ROBUSTNESS_PREFIX
 from .robustness_report import RobustnessReport, robustness_block
 from .schema import ArtefactResult, BenchReport
 from .summary import bench_summary, peers_summary
-from .words import milliseconds, size, threads_word
+from .words import milliseconds, pipe_table, size, threads_word
 
 RESULTS = Path("benchmarks/results")
 PAGES = ("README.md", "docs/accuracy.md", "benchmarks/RESULTS.md")
@@ -58,9 +58,7 @@ def markdown_table(report: BenchReport) -> str:
     if labelled:
         header += [f"accuracy{caveat} (95 %)", "points lost (95 %)"]
     header.append("labels agree")
-    rows = [_row(report, artefact, labelled) for artefact in report.measured]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    table = "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
+    table = pipe_table(header, [_row(report, a, labelled) for a in report.measured])
     data = report.data
     on = f" Accuracy and agreement: {data.name}, {data.samples} pictures." if labelled else ""
     if data.kind == "unlabelled":
@@ -97,10 +95,6 @@ def _row(report: BenchReport, artefact: ArtefactResult, labelled: bool) -> list[
         row.append(lost)
     row.append(f"{agreement.label_agreement:.1%}" if agreement else "reference")
     return row
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def block(reports: Sequence[BenchReport]) -> str:

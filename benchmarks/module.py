@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import complain, note, refused
+from edge_emotion.cli.terminal import INTERRUPTED, complain, note, refused
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
-INTERRUPTED = 130
 #: What a loop does -> wrapper of the loop, to show how far it is.
 Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 

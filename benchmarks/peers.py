@@ -82,7 +82,7 @@ def read_faces(
                 image = open_picture(samples[i].read())
             except (InputError, OSError, KeyError) as error:
                 left_out["unreadable"] += 1
-                warn(f"left out: {error}")
+                warn(samples[i].left_out(error))
                 continue
             origins = pixel_hash(image), photograph_of(image) if samples[i].crop else 0
             if np.isin(np.array(origins, np.uint64), seen).any():

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from .caveats import NOISE, other_load
 from .figures import machine_line
 from .peers_schema import PeerResult, PeersReport
-from .words import milliseconds, size
+from .words import milliseconds, pipe_table, size
 
-#: The peer that others are compared with: the fastest, in what a user of it would run.
+#: The package of the peer that times are compared with: the fastest of them.
 REFERENCE = "fer"
 
 
@@ -28,16 +28,18 @@ def peers_table(report: PeersReport) -> str:
     width = len(header) - 1
     missing = [[r.name, f"not measured: {r.reason}", *[""] * (width - 1)] for r in report.results
                if r.status != "measured"]  # fmt: skip
-    lines = [header, ["---"] + ["---:"] * width, *measured, *missing]
-    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-                      for line in lines)  # fmt: skip
-    return f"{_rests_on(report)}\n\n{table}"
+    return f"{_rests_on(report)}\n\n{pipe_table(header, [*measured, *missing])}"
 
 
 def reference_ms(report: PeersReport) -> float | None:
     """Median time of the peer that others are compared with; None: it did not run."""
-    found = (r.latency for r in report.measured if r.name.startswith(REFERENCE))
+    found = (r.latency for r in report.measured if is_reference(r))
     return next((latency.p50 for latency in found if latency), None)
+
+
+def is_reference(result: PeerResult) -> bool:
+    """Whether it is the peer that others are compared with."""
+    return not result.ours and result.name.split()[0] == REFERENCE
 
 
 def _rests_on(report: PeersReport) -> str:

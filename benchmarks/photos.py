@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +14,27 @@ import numpy as np
 
 from edge_emotion.artefacts import TrainedOn
 from edge_emotion.card import ModelCard
-from edge_emotion.errors import DataError, InputError, MissingExtraError, UnknownNameError, require
+from edge_emotion.errors import (
+    DataError,
+    EdgeEmotionError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    UnknownNameError,
+    require,
+)
 from edge_emotion.evaluation import wilson
 from edge_emotion.faces import Finder, detector_path, open_finder
 from edge_emotion.photographs import PhotoPrediction, largest
 from edge_emotion.predictor import FACE_VIEW, MAX_FACES, Predictor
 from edge_emotion.preprocess import Picture, open_picture, open_scaled
+from edge_emotion.quiet import quiet
+from edge_emotion.runtimes import BY_SUFFIX
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import pixel_hash
 from edge_emotion.training.samples import Dataset
 
+from .module import Wrap
 from .schema import FinderResult, PhotoReport, PhotoSteps, Share
 from .timing import distribution
 
@@ -31,8 +44,6 @@ WHOLE = "off"
 TIMED_SIZE = (640, 480)
 TIMED = 100
 TIMING_ROUNDS = 3
-
-Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ def plan_photos(
 ) -> PhotoPlan:
     """Look at everything that may be wrong before minutes of measuring begin.
 
-    Photographs that the model was trained or validated on, or faces cut out of them, are left out.
+    Of a publisher's split the test part is taken. Photographs that the model was trained or
+    validated on, or faces cut out of them, are left out.
 
     Args:
         folder: class folders of photographs, see `read_dataset`.
@@ -77,6 +89,13 @@ def plan_photos(
         raise DataError(
             f"{folder}: photographs need a class folder for each of {', '.join(labels)}: {error}"
         ) from error
+    if dataset.has_split:
+        test = [s for s in dataset.samples if s.split == "test"]
+        others = {"not in the publisher's test split": len(dataset.samples) - len(test)}
+        dataset = replace(
+            dataset, name=f"{dataset.name} test", samples=test,
+            dropped=dataset.dropped + Counter(others),
+        )  # fmt: skip
     finders: dict[str, Finder | None] = {}
     missing = {}
     if detector_path(detector) is None:
@@ -106,16 +125,18 @@ def measure_photos(
 
     Args:
         plan: from `plan_photos`.
-        model: folder or file.
+        model: folder, of which the first export that runs is taken, onnx-int8 before others; or
+            file.
         card: of the model.
         progress: makes a wrapper for a loop, from what the loop does.
         warn: told of each photograph that cannot be read, once.
 
     Raises:
         DataError: no photograph can be read.
+        ModelError, MissingExtraError: no file of the model can be run.
     """
     dataset = plan.dataset
-    predictor = Predictor(model, threads=1)
+    predictor = _predictor(model)
     results = [FinderResult(name, "skipped", reason) for name, reason in plan.missing.items()]
     unreadable: set[str] = set()
     timed = 0
@@ -142,6 +163,24 @@ def measure_photos(
         trained_on_known=plan.trained_on_known,
         left_out=dict(dataset.dropped),
     )
+
+
+def _predictor(model: Path) -> Predictor:
+    """By the first engine that runs a file of the model, so that what was measured can also read.
+
+    Raises:
+        ModelError, MissingExtraError: none does; why the first one does not.
+    """
+    if model.is_file():
+        return Predictor(model, threads=1)
+    errors: list[EdgeEmotionError] = []
+    for engine in BY_SUFFIX.values():
+        try:
+            with quiet() if engine == "keras" else nullcontext():  # TensorFlow speaks as it loads
+                return Predictor(model, threads=1, runtime=engine)
+        except (ModelError, MissingExtraError) as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _unseen(
@@ -187,7 +226,7 @@ def _answers(
                 answers[i] = PhotoPrediction(p.label, p.score, p.probabilities, p.uncertain, [])
         except (InputError, OSError) as error:
             if sample.key not in unreadable:
-                warn(f"left out: {error}")
+                warn(sample.left_out(error))
             unreadable.add(sample.key)
     if not answers:
         raise DataError(f"{dataset.name}: none of its photographs could be read")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,11 @@ from edge_emotion.machine import PACKAGES
 
 from .accuracy import Pictures, labelled_pictures, run_subjects
 from .corruptions import CORRUPTIONS, STRENGTHS, Corruption
-from .module import place_for, raise_failures, run_module, write_report
+from .module import Wrap, place_for, raise_failures, run_module, write_report
 from .report_json import to_json
 from .robustness_report import Corrupted, RobustnessReport, file_name, robustness_table
 from .schema import KERAS
 from .subjects import Subject, find_subjects, missing_file
-
-Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 
 def corrupt(

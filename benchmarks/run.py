@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +26,12 @@ from .accuracy import (
 from .budget import recommend
 from .inspection import check_layers, inspect_layers
 from .layer import LayerReport
+from .module import Wrap
 from .photos import measure_photos, plan_photos
 from .schema import KERAS, ArtefactResult, BenchReport, Model, Settings
 from .subjects import Subject, Subjects, find_subjects, missing_file
 from .timing import PICTURE, Times, summarise, time_subjects
 from .verdict import explain
-
-Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 
 ROUNDS, QUICK_ROUNDS = 4, 2
 RUNS, QUICK_RUNS = 100, 50
@@ -63,7 +62,8 @@ def make_settings(
         threads: numbers of threads; empty: 1 and all cores.
         quick: shorter, for a first look and for CI.
         max_drop: percentage points of accuracy that an export may lose.
-        min_agreement: share of pictures on which its label must be the float model's, 0..1.
+        min_agreement: share of pictures on which its label must be the float model's, 0..1; the
+            upper end of the measured share's 95 % interval is held against it.
 
     Raises:
         UsageError: a value that makes no sense.

@@ -201,6 +201,8 @@ def _threads(report: BenchReport) -> Iterator[str]:
         yield f"{words}: leave the other cores to the program around it."
     elif other.p90 > one.p90 * (1 + TIE):
         yield f"{words}, but the slowest tenth {ms(other.p90)} instead of {ms(one.p90)}."
+    elif max(other.round_medians) >= min(one.round_medians):
+        yield f"{words}, but its slowest round is no faster than the fastest with fewer."
     else:
         yield f"{words}."
 
@@ -240,22 +242,25 @@ def _differences(report: BenchReport) -> Iterator[str]:
         for artefact in report.measured
         if artefact.agreement is not None and artefact.agreement.accuracy_drop is not None
     ]
+    # Bonferroni: of many one differs by chance.
+    corrected = f" (p corrected for {len(compared)} comparisons)" if len(compared) > 1 else ""
     unclear = []
     for artefact, a in compared:
         assert a.accuracy_drop is not None
         assert a.accuracy_drop_interval is not None  # compare() gives all of them or none
         assert a.mcnemar_p is not None
         low, high = (100 * bound for bound in a.accuracy_drop_interval)
+        p = min(1.0, a.mcnemar_p * len(compared))
         words = (
             f"{artefact.recipe} {lost(a.accuracy_drop)} "
-            f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {a.mcnemar_p:.2g})"
+            f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {p:.2g})"
         )
-        if a.mcnemar_p * len(compared) < 0.05:  # Bonferroni: of many one differs by chance
-            yield f"{words} against {report.reference}: a real difference."
+        if p < 0.05:
+            yield f"{words} against {report.reference}: a real difference{corrected}."
         else:
             unclear.append(words)
     if unclear:
         yield (
             f"Against {report.reference}, {'; '.join(unclear)}: no difference that "
-            f"{report.data.samples} pictures can show."
+            f"{report.data.samples} pictures can show{corrected}."
         )

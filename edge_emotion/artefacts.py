@@ -178,13 +178,16 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
             verify(path / export.file, export.sha256)
             return Artefact(path / export.file, card, recipe)
     others = [e.file for e in card.exports if (path / e.file).is_file()]
+    only, ways = "", []
+    if others:
+        engine = "litert" if runtime == "onnx" else "onnx"
+        only = f", only {', '.join(others)}"
+        ways.append(f'--runtime {engine} (in Python runtime="{engine}")')
     if (path / KERAS_NAME).is_file():
-        hint = f": edge-emotion export {path} --to {PREFERRED[runtime][0]}"
-    elif others:
-        hint = f", only {', '.join(others)}"
-    else:
+        ways.append(f"edge-emotion export {path} --to {PREFERRED[runtime][0]}")
+    if not ways:
         raise ModelError(f"{path} holds a card without a model; made by: {card.training.command}")
-    raise ModelError(f"{path}: no export that {runtime} runs{hint}")
+    raise ModelError(f"{path}: no export that {runtime} runs{only}: {', or '.join(ways)}")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class YuNet:
     overlap = 0.3  # intersection over union above which the weaker of two boxes goes
 
     def __init__(
-        self, path: Path, *, threads: int = 1, score: float = 0.6, smallest: int = 16
+        self, path: str | Path, *, threads: int = 1, score: float = 0.6, smallest: int = 16
     ) -> None:
         """Load the detector.
 
@@ -125,7 +125,7 @@ class YuNet:
         options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except OSError as error:
             raise ModelError(f"detector {path}: {error.strerror or error}; {_FETCH}") from error
@@ -282,22 +282,22 @@ def suppress_overlaps(
     return kept
 
 
-def detector_path(path: Path | None = None) -> Path | None:
+def detector_path(path: str | Path | None = None) -> Path | None:
     """The detector's file, or None if there is none.
 
     The one named, else that of EDGE_EMOTION_DETECTOR, else the one that a bundle's installer put
     into this Python's environment, else the one fetched.
     """
     if path is None and (named := os.environ.get(DETECTOR_VARIABLE)):
-        path = Path(named)
+        path = named
     if path is not None:
-        return path
+        return Path(path)
     places = Path(sys.prefix) / BUNDLED, user_file(YUNET)
     # os.path: a place that may not be looked into has none, where Path.exists would raise.
     return next((place for place in places if os.path.exists(place)), None)  # noqa: PTH110
 
 
-def open_finder(name: str, *, detector: Path | None = None, threads: int = 1) -> Finder:
+def open_finder(name: str, *, detector: str | Path | None = None, threads: int = 1) -> Finder:
     """A finder by name.
 
     Args:
@@ -322,7 +322,7 @@ def open_finder(name: str, *, detector: Path | None = None, threads: int = 1) ->
     return YuNet(path, threads=threads)
 
 
-def best_finder(*, detector: Path | None = None, threads: int = 1) -> Finder | None:
+def best_finder(*, detector: str | Path | None = None, threads: int = 1) -> Finder | None:
     """YuNet if its file is there, else dlib's if that is installed, else None.
 
     Raises:

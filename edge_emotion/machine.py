@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,7 @@ INT8_FLAGS = (
     "amx_int8", "avx512_vnni", "avx_vnni", "avx2",  # x86
     "sve", "i8mm", "asimddp",  # ARM
 )  # fmt: skip
-#: Those that multiply and sum int8 in one instruction. Without one, int8 arithmetic does hardly
-#: more work per instruction than float.
+#: Those that multiply and sum int8 in one instruction.
 DOT_PRODUCT_FLAGS = frozenset({"amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp"})
 #: "CPU part" of ARM's own cores (implementer 0x41), which have no "model name" in /proc/cpuinfo.
 ARM_PARTS = {
@@ -73,8 +73,9 @@ class Conditions:
     """What changes: read before and after a measurement. None: the kernel does not say."""
 
     temperature: float | None  # degrees Celsius, the hottest CPU sensor
-    load: float | None  # runnable processes, mean over the last minute
+    load: float | None  # runnable processes, mean over the last minute, this program's too
     throttling: list[str] | None  # Raspberry Pi firmware's flags in words; empty: none is set
+    busy: float | None = None  # cores at work for a second in which this program slept
 
 
 def read_machine(root: Path = _ROOT, arch: str | None = None) -> Machine:
@@ -101,11 +102,13 @@ def read_machine(root: Path = _ROOT, arch: str | None = None) -> Machine:
 
 
 def read_conditions(root: Path = _ROOT) -> Conditions:
-    """Read temperature, load and throttling."""
+    """Read temperature, load and throttling, and watch for a second what other programs do."""
     load = None
     with suppress(OSError, AttributeError):  # Windows has no load average
         load = round(os.getloadavg()[0], 2)
-    return Conditions(_temperature(root), load, _throttling(root))
+    before = _ticks(root)
+    time.sleep(1.0)
+    return Conditions(_temperature(root), load, _throttling(root), _busy(before, _ticks(root)))
 
 
 def usable_cores() -> int:
@@ -170,6 +173,21 @@ def _os() -> str:
     with suppress(OSError):
         return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {kernel}"
     return kernel
+
+
+def _ticks(root: Path) -> list[tuple[int, int]]:
+    """Of each core, clock ticks since boot: all, and those without work (idle, iowait)."""
+    lines = re.findall(r"^cpu\d+ (.+)", _read(root / "proc/stat") or "", re.MULTILINE)
+    cores = [[int(field) for field in line.split()] for line in lines]
+    return [(sum(core[:8]), core[3] + core[4]) for core in cores]
+
+
+def _busy(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> float | None:
+    if len(before) != len(after):
+        return None
+    shares = [1 - (i1 - i0) / (t1 - t0) for (t0, i0), (t1, i1) in zip(before, after, strict=True)
+              if t1 > t0]  # fmt: skip
+    return round(sum(shares), 2) if shares else None
 
 
 def _temperature(root: Path) -> float | None:

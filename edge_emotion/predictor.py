@@ -245,8 +245,8 @@ class Predictor:
             raise UsageError("predict_many takes an iterable of pictures: use predict for one")
         if on_error not in ("raise", "return"):
             raise UnknownNameError("on_error", on_error, ("raise", "return"))
-        if batch_size < 1:
-            raise UsageError(f"batch_size must be 1 or more, not {batch_size}")
+        if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
+            raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
         return self._stream(iter(pictures), batch_size, on_error == "return")
 
     def _stream(

@@ -60,18 +60,25 @@ def test_a_folder_gives_the_int8_export_of_the_engine(full_folder, runtime, reci
 
 
 @pytest.mark.parametrize(
-    ("runtime", "order"),
-    [("onnx", ["onnx-int8", "onnx-f32"]),
-     ("litert", ["tflite-int8", "tflite-int8-dynamic", "tflite-f32"])],
+    ("runtime", "order", "other"),
+    [("onnx", ["onnx-int8", "onnx-f32"], "litert"),
+     ("litert", ["tflite-int8", "tflite-int8-dynamic", "tflite-f32"], "onnx")],
 )  # fmt: skip
-def test_without_the_preferred_export_the_next_is_taken(full_folder, runtime, order):
+def test_without_the_preferred_export_the_next_is_taken(full_folder, runtime, order, other):
     for recipe in order:
         assert open_artefact(full_folder, runtime).recipe == recipe
         (full_folder / RECIPES[recipe]).unlink()
-    with pytest.raises(ModelError, match=f"no export that {runtime} runs, only model-"):
+    only = f"no export that {runtime} runs, only model-.*"
+    way = rf': --runtime {other} \(in Python runtime="{other}"\)'
+    with pytest.raises(ModelError, match=f"{only}{way}$"):
         open_artefact(full_folder, runtime)
     (full_folder / KERAS_NAME).touch()
-    with pytest.raises(ModelError, match=f"runs: edge-emotion export .*full --to {order[0]}"):
+    export = f"edge-emotion export .*full --to {order[0]}$"
+    with pytest.raises(ModelError, match=f"{only}{way}, or {export}"):
+        open_artefact(full_folder, runtime)
+    for recipe in ALL:
+        (full_folder / RECIPES[recipe]).unlink(missing_ok=True)
+    with pytest.raises(ModelError, match=f"no export that {runtime} runs: {export}"):
         open_artefact(full_folder, runtime)
 
 

@@ -246,6 +246,27 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "empty" / "install.sh").is_file()
 
 
+def test_a_bundle_with_a_file_of_the_user_s_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    make_bundle(out, PI)
+    (out / "model" / "notes").mkdir()
+    make_bundle(out, PI, overwrite=True)  # an empty folder is nothing to lose
+    monkeypatch.setattr(make, "download", lambda *arguments: pytest.fail("downloaded"))
+    for name in ("results.jsonl", "model/notes/a.txt", "wheels/link"):
+        own = out / name
+        own.parent.mkdir(exist_ok=True)
+        own.symlink_to("/nowhere") if name.endswith("link") else own.write_text("years")
+        result = bundle("--out", out, "--overwrite")
+        assert result.exit_code == 5
+        assert result.stderr == (
+            f"edge-emotion: {out} holds {name}, which is not the bundle's: move it, or choose "
+            "another --out\n"
+        )
+        own.unlink()
+
+
 @pytest.mark.parametrize("name", ["b", "b.tar.gz"])
 @pytest.mark.parametrize(
     "failure", [InputError("no network"), KeyboardInterrupt(), OSError(28, "")]

@@ -71,7 +71,11 @@ def test_the_fetched_file_is_taken_then_the_named_one(tiny_yunet, monkeypatch, t
     monkeypatch.setenv(DETECTOR_VARIABLE, str(missing))
     with pytest.raises(ModelError, match=r"missing\.onnx"):
         best_finder()
-    assert best_finder(detector=tiny_yunet).name == "yunet"
+    for named in (tiny_yunet, str(tiny_yunet)):
+        assert best_finder(detector=named).name == "yunet"
+        assert open_finder("yunet", detector=named).name == YuNet(named).name == "yunet"
+    with pytest.raises(ModelError, match=r"detector .*missing\.onnx: No such file or directory"):
+        YuNet(str(missing))
 
 
 def test_a_place_that_cannot_be_looked_into_is_one_without_a_file(monkeypatch, tmp_path):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edge_emotion import DataError, InputSpec, OutputError, preprocess
+from edge_emotion import DataError, InputError, InputSpec, OutputError, preprocess
+from edge_emotion.cli.terminal import LeftOut
 from edge_emotion.training.data import read_dataset
 from edge_emotion.training.loading import load_pictures
 from edge_emotion.training.samples import Dataset, Sample
 from tests import pictures
-from tests.datasets import write_class_folders, write_picture
+from tests.datasets import (
+    ferplus_files,
+    write_class_folders,
+    write_ferplus,
+    write_ferplus_zip,
+    write_picture,
+)
 
 SPEC = InputSpec(16, 16, 1)
 LABELS = ["angry", "happy", "sad"]
@@ -68,6 +76,22 @@ def test_unreadable_pictures_are_counted_and_told_of_and_the_rest_stays_in_order
                           strict=True):  # fmt: skip
         assert line.startswith("left out: ")
         assert name in line
+
+
+@pytest.mark.parametrize("write", [write_ferplus, partial(write_ferplus_zip, prefix="any/")])
+def test_damaged_pictures_of_ferplus_are_named_and_counted_one_by_one(tmp_path, write, capsys):
+    damaged = [f"FER2013Train/fer{number:07}.png" for number in (0, 1, 2)]
+    files = ferplus_files() | dict.fromkeys(damaged, b"no picture")
+    dataset = read_dataset(write(tmp_path / "f", files=files))
+    left_out = LeftOut()
+    for _ in range(2):  # a second pass tells of the same ones
+        _, dropped = load_pictures(dataset, SPEC, warn=left_out)
+        assert dropped == {"unreadable": 3}
+    assert capsys.readouterr().err.splitlines() == [
+        f"left out: {key}: not a picture in a format that pillow reads" for key in damaged
+    ]
+    with pytest.raises(InputError, match=r"^3 pictures could not be read; the others"):
+        left_out.raise_if_any()
 
 
 def test_no_readable_picture_at_all(faces):

@@ -112,6 +112,24 @@ def test_the_firmwares_flags_in_words(tmp_path: Path, bits: str, words: list[str
     assert read_conditions(root(tmp_path, PI4, **files)).throttling == words
 
 
+def test_what_other_programs_do_is_counted_in_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = root(tmp_path, SERVER, **{"proc/stat": "cpu  9 9 9 9\n"}) / "proc/stat"
+    # user nice system idle iowait irq softirq steal guest: guest is in user already.
+    stat.write_text("cpu  0\ncpu0 100 0 0 100 0 0 0 0 7\ncpu1 50 0 0 150 0 0 0 0 0\nintr 1\n")
+
+    def a_second_passes(seconds: float) -> None:
+        assert seconds == 1.0
+        stat.write_text("cpu  0\ncpu0 175 0 0 115 10 0 0 0 9\ncpu1 50 0 0 250 0 0 0 0 0\nintr 1\n")
+
+    monkeypatch.setattr("edge_emotion.machine.time.sleep", a_second_passes)
+    assert read_conditions(tmp_path).busy == 0.75
+    assert read_conditions(tmp_path).busy is None  # the clock stood still
+    stat.unlink()
+    assert read_conditions(tmp_path).busy is None
+
+
 def test_this_machine_is_described_without_naming_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = read_machine()
     assert machine.cores == usable_cores() >= 1

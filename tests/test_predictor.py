@@ -165,10 +165,11 @@ def test_all_bad(predictor):
     assert [type(r) for r in results] == [PictureError, PictureError]
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "2", None])
 def test_batch_size_is_checked_at_once(predictor, batch_size):
-    with pytest.raises(UsageError, match="batch_size must be 1 or more"):
+    with pytest.raises(UsageError, match=f"batch_size must be 1 or more, not {batch_size!r}$"):
         predictor.predict_many([tiny.shade(1)], batch_size=batch_size)
+    assert len(list(predictor.predict_many([tiny.shade(1)] * 3, batch_size=np.int64(2)))) == 3
 
 
 def test_mistyped_on_error_is_not_taken_for_another(predictor):
@@ -225,6 +226,8 @@ def test_bad_picture_alone(predictor):
 def test_tensors_of_another_shape(predictor):
     with pytest.raises(UsageError, match=r"\(N, 8, 8, 1\)"):
         predictor.predict_tensors(np.zeros((1, 9, 9, 1), np.uint8))
+    with pytest.raises(UsageError, match=r"a batch is uint8 of shape \(N, 8, 8, 1\), not list$"):
+        predictor.predict_tensors([1])
 
 
 def test_card_and_labels_are_there_to_read(predictor):
@@ -268,8 +271,10 @@ def test_runtime_of_another_engine_than_the_file(model_folder):
 
 def test_threads(model_folder):
     assert Predictor(model_folder, threads=2).predict(tiny.shade(20)).label == "sad"
-    with pytest.raises(UsageError, match="threads"):
-        Predictor(model_folder, threads=0)
+    assert Predictor(model_folder, threads=np.int64(2)).predict(tiny.shade(20)).label == "sad"
+    for threads in (0, 1.5, "2"):
+        with pytest.raises(UsageError, match=f"threads must be 1 to 256, not {threads!r}$"):
+            Predictor(model_folder, threads=threads)
 
 
 def test_engine_that_is_not_installed(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from edge_emotion.cli import app
 from tests import kill_watch, tiny
+from tests.datasets import close_folder
 from tests.kill_watch import command, size
 from tests.test_cli_predict import predict
 from tests.test_light import HEAVY, loaded
@@ -81,6 +82,20 @@ def test_once_gives_what_predict_gives(place: Path, tmp_path: Path, model_folder
         else:
             assert row == expected[row["path"]]
     assert len(rows(out)) == 11
+
+
+def test_once_counts_a_sub_folder_that_cannot_be_listed(
+    place: Path, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "locked").mkdir()
+    out = tmp_path / "r.jsonl"
+    monkeypatch.setattr("edge_emotion.watch.run.limit_memory", lambda more: None)  # of this process
+    close_folder(monkeypatch, place / "locked")
+    arguments = [str(place), "--out", str(out), "--model", str(model_folder), "--faces", "off"]
+    result = CliRunner().invoke(app, ["watch", *arguments, "--interval", "0.01", "--once"])
+    assert result.stderr.count("locked' cannot be watched: Permission denied") == 1
+    assert (result.exit_code, len(rows(out))) == (4, 10)
+    assert predict(model_folder, place).exit_code == 4  # of the same folder
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

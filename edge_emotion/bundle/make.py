@@ -66,7 +66,7 @@ def make_bundle(
         detector: YuNet's file, which is packed too; None: the bundle reads pictures as one face.
         pythons: whose wheels are packed; None: the target's.
         wheels: False leaves out all but edge-emotion's own.
-        overwrite: take the place of an older bundle.
+        overwrite: take the place of an older bundle, unless its folder holds other files too.
         note: is told what goes on.
 
     Raises:
@@ -169,6 +169,14 @@ def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
         raise OutputError(f"{out} exists and is no bundle: name a new folder, or FILE.tar.gz")
     if not overwrite:
         raise OutputError(f"{out} exists: --overwrite replaces it, or name another folder")
+    lines = (out / MANIFEST).read_text("utf-8", "replace").splitlines()
+    own = {MANIFEST, *(line[66:] for line in lines)}  # after the hash and two spaces
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if name not in own and (path.is_symlink() or not path.is_dir()):
+            raise OutputError(
+                f"{out} holds {name}, which is not the bundle's: move it, or choose another --out"
+            )
 
 
 @contextmanager

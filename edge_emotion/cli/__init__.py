@@ -22,10 +22,8 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import complain, refused
+from edge_emotion.cli.terminal import INTERRUPTED, complain, refused
 from edge_emotion.errors import EdgeEmotionError
-
-INTERRUPTED = 130
 
 
 class _Group(TyperGroup):

@@ -58,7 +58,10 @@ def bench(
     ] = 1.0,
     min_agreement: Annotated[
         float,
-        typer.Option(help="Budget: share of pictures that must keep the float model's label."),
+        typer.Option(
+            help="Budget: share of pictures that must keep the float model's label; outside it if "
+            "the 95 % interval of the share is below."
+        ),
     ] = 0.98,
     rounds: Annotated[
         int | None, typer.Option(help="Processes for each figure.  [default: 4; quick: 2]")

@@ -11,6 +11,9 @@ from edge_emotion.errors import InputError, OutputError
 
 T = TypeVar("T")
 
+#: Exit code after Ctrl-C.
+INTERRUPTED = 130
+
 
 def complain(line: str) -> None:
     """One line on stderr, marked as an error."""
@@ -38,7 +41,10 @@ def refused(error: OSError) -> int:
 
 
 class LeftOut:
-    """Told of each picture that cannot be read: a note, once, and in the end the exit code."""
+    """Told of each picture that cannot be read: a note, once, and in the end the exit code.
+
+    Pictures are told apart by their lines: several passes may read, and tell of, the same one.
+    """
 
     def __init__(self) -> None:
         self.lines: set[str] = set()

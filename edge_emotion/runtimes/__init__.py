@@ -44,13 +44,16 @@ def check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
     """Refuse what a network would silently misread.
 
     Raises:
-        UsageError: not uint8, or not (N, height, width, channels).
+        UsageError: no array, not uint8, or not (N, height, width, channels).
     """
-    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != shape or not len(batch):
+    array = isinstance(batch, np.ndarray)
+    if (
+        not array or batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != shape
+        or not len(batch)
+    ):  # fmt: skip
         wanted = ", ".join(str(side) for side in shape)
-        raise UsageError(
-            f"a batch is uint8 of shape (N, {wanted}), not {batch.dtype} of shape {batch.shape}"
-        )
+        given = f"{batch.dtype} of shape {batch.shape}" if array else type(batch).__name__
+        raise UsageError(f"a batch is uint8 of shape (N, {wanted}), not {given}")
 
 
 def check_fits(runtime: Runtime, spec: InputSpec, labels: int, path: Path) -> None:
@@ -87,10 +90,12 @@ def open_runtime(path: Path, threads: int | None = None) -> Runtime:
     Raises:
         ModelError: the file is missing, damaged, or not in the form that edge-emotion exports.
         MissingExtraError: the engine is not installed.
-        UsageError: fewer than one thread, or more than MAX_THREADS.
+        UsageError: no whole number of threads, fewer than one, or more than MAX_THREADS.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"threads must be 1 to {MAX_THREADS}, not {threads}")
+    if threads is not None and not (
+        isinstance(threads, (int, np.integer)) and 1 <= threads <= MAX_THREADS
+    ):
+        raise UsageError(f"threads must be 1 to {MAX_THREADS}, not {threads!r}")
     name = runtime_name(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")

@@ -106,7 +106,7 @@ def crop_faces(
             image = open_picture(sample.read())
             faces = finder.find(image)
         except PictureError as error:
-            warn(f"left out: {error}")
+            warn(sample.left_out(error))
             unreadable += 1
             continue
         if not faces:

@@ -142,7 +142,7 @@ def load_pictures(
             tensor = _frame(_frame(tensor, 0, shape[1]), 1, shape[2])
         except (InputError, OSError, KeyError) as error:
             dropped["unreadable"] += 1
-            warn(f"left out: {error}")
+            warn(sample.left_out(error))
             continue
         row = len(kept)
         wide[row] = tensor

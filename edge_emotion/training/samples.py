@@ -40,6 +40,16 @@ class Sample:
         """Index of the label with the most votes."""
         return int(np.argmax(self.target))
 
+    def left_out(self, error: Exception) -> str:
+        """The line that says why this picture is left out.
+
+        An error of bytes, as FER+'s pictures are read, does not know whose they are; a path's does.
+        """
+        reason = str(error)
+        if reason.startswith("bytes: "):
+            reason = self.key + reason.removeprefix("bytes")
+        return f"left out: {reason}"
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -55,7 +55,7 @@ class Watcher:
         """
         self.folder = folder.resolve()  # one name, however it was given
         self.results = results
-        self.failed = 0  # pictures that got an error line
+        self.failed = 0  # pictures that got an error line, and folders that could not be listed
         self._read_picture = read
         self._stop = stop
         self._interval = interval
@@ -129,6 +129,7 @@ class Watcher:
     def _complain_of(self, folder: str, error: OSError) -> None:
         if folder not in self._unreadable:
             self._unreadable.add(folder)
+            self.failed += 1
             self._note(f"{folder!r} cannot be watched: {error.strerror or error}")
 
 

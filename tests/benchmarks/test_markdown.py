@@ -23,7 +23,7 @@ from edge_emotion.machine import Conditions
 from edge_emotion.model_readme import BENCH_END as END
 from edge_emotion.model_readme import BENCH_START as START
 
-from .made import make_artefact, make_evaluation, make_report
+from .made import make_artefact, make_distribution, make_evaluation, make_report
 
 ROOT = Path(__file__).parents[2]
 PAGE = f"# Title\n\n{START}\nold\n{END}\n\nAfter.\n"
@@ -79,11 +79,20 @@ def test_a_table_has_every_artefact_and_what_it_rests_on() -> None:
 
 def test_noise_and_other_programs_are_told_above_the_table() -> None:
     noisy = make_artefact("onnx-f32", 0.4, rounds=(1.0, 1.3))
-    report = make_report(noisy, reference="onnx-f32", before=Conditions(None, 1.6, None))
+    report = make_report(noisy, reference="onnx-f32", before=Conditions(None, 1.6, None, 1.4))
     head = markdown_table(report).splitlines()[0]
-    assert "medians of the rounds differ by up to 30% (onnx-f32)" in head
-    assert "Other programs were running: a load of 1.6 on 2 cores" in head
+    assert "medians of the rounds differ by up to 30% (onnx-f32, model)" in head
+    assert "Other programs were running: 1.4 of 2 cores were busy" in head
     assert "Other programs" not in markdown_table(make_report())
+
+
+def test_noise_in_the_other_column_is_told_too() -> None:
+    calm = make_artefact("onnx-f32", 0.4)
+    (one, two), slow = calm.timings, make_distribution(2.6, (1.0, 1.58))
+    noisy = replace(one, picture=replace(one.picture, total=slow))
+    report = make_report(replace(calm, timings=[noisy, two]), reference="onnx-f32")
+    head = markdown_table(report).splitlines()[0]
+    assert "medians of the rounds differ by up to 58% (onnx-f32, JPEG to label)" in head
 
 
 def test_pictures_of_unknown_origin_are_told_above_the_table() -> None:

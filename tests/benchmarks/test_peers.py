@@ -35,6 +35,7 @@ from edge_emotion.errors import CheckError, DataError, EdgeEmotionError, ModelEr
 from edge_emotion.machine import Conditions
 from edge_emotion.training.data import CROPS_NAME, CropRecord
 from tests import tiny
+from tests.datasets import ferplus_files, write_ferplus
 from tests.generated import write_class_folders
 
 from .conftest import record_trained_on
@@ -81,6 +82,15 @@ def test_of_crops_everybody_is_given_the_face_square(data: Path, tmp_path: Path)
     assert (pixels == [[[[n, 0, 0]]] for n in range(6)]).all()
 
 
+def test_a_damaged_picture_of_ferplus_is_named(tmp_path: Path) -> None:
+    damaged = "FER2013Test/fer0000010.png"
+    data = write_ferplus(tmp_path / "f", ferplus_files() | {damaged: b"no picture"})
+    told: list[str] = []
+    none = np.zeros(0, np.uint64)
+    read_faces(data, ["angry", "sad"], none, tmp_path / "faces.raw", warn=told.append)
+    assert told == [f"left out: {damaged}: not a picture in a format that pillow reads"]
+
+
 def test_a_report_survives_json_and_names_no_folder(report: PeersReport, tmp_path: Path) -> None:
     path = tmp_path / file_name(report.environment)
     path.write_bytes(report.to_json())
@@ -101,16 +111,24 @@ def test_the_table_has_a_row_for_everybody(report: PeersReport) -> None:
 
 
 def test_a_busy_machine_is_told(report: PeersReport) -> None:
-    quiet = Conditions(None, 0.0, None)
+    quiet = Conditions(None, 9.9, None, 0.1)
     calm = replace(report, before=quiet, after=quiet)
     assert "Other programs" not in peers_table(calm)
     cores = report.machine.cores
-    busy = replace(calm, after=Conditions(None, 99.0, None))
-    assert f"a load of 99.0 on {cores} cores when the measurement ended" in peers_table(busy)
-    busy = replace(calm, before=Conditions(None, 0.6 * cores, None))
-    assert f"on {cores} cores when the measurement began" in peers_table(busy)
-    own = replace(calm, after=Conditions(None, 0.9 * cores, None))
-    assert "Other programs" not in peers_table(own)
+    busy = replace(calm, after=Conditions(None, 0.1, None, 0.7))
+    words = f"0.7 of {cores} cores were busy when the measurement ended"
+    assert f"**Other programs were running**, {words}:" in peers_table(busy)
+    busy = replace(calm, before=Conditions(None, 0.1, None, 0.7))
+    assert f"0.7 of {cores} cores were busy when the measurement began" in peers_table(busy)
+
+
+def test_a_model_of_ours_called_like_the_reference_is_not_it(report: PeersReport) -> None:
+    ours, other = report.measured
+    ours, other = replace(ours, name="fer-cnn onnx-f32"), replace(other, name="fer 25.10.3")
+    assert ours.latency is not None
+    fer = replace(other, ours=False, latency=replace(ours.latency, p50=2 * ours.latency.p50))
+    rows = peers_table(replace(report, results=[ours, fer])).splitlines()[-2:]
+    assert [row.split(" | ")[3] for row in rows] == ["0.50", "1.00"]
 
 
 def test_rounds_that_differ_warn(report: PeersReport) -> None:
@@ -246,6 +264,24 @@ def test_without_node_its_peers_are_missing(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ModelError, match="Node is not installed"):
         peer.check(tmp_path)
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.package)
+def test_weights_without_what_runs_them_are_missing(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / peer.weights
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"weights")
+    monkeypatch.setattr(peer_packages, "sha256", lambda path: peer.weights_sha256)
+    monkeypatch.setattr(peer_packages.shutil, "which", lambda name: name)
+    monkeypatch.setattr(peer_packages, "_installed", lambda name: True)
+    (contender,) = others(tmp_path, [peer])
+    assert contender.result.status == "missing"
+    what = "python/cv2" if peer.package == "fer" else "npm/node_modules/@tensorflow/tfjs"
+    assert contender.result.reason.startswith(f"{what} is not in the folder of the peers: fetch")
+    (tmp_path / what).mkdir(parents=True)
+    assert peer.check(tmp_path) == path
 
 
 def _stub_pip(monkeypatch: pytest.MonkeyPatch, complaint: str = "") -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from edge_emotion.benchmarks.caveats import photographs
 from edge_emotion.benchmarks.schema import BenchReport, FinderResult, PhotoReport
 from edge_emotion.card import ModelCard
 from edge_emotion.cli import app
-from edge_emotion.errors import DataError, MissingExtraError
+from edge_emotion.errors import DataError, MissingExtraError, ModelError
 from edge_emotion.faces import Face, typical_landmarks
 from tests import tiny
 
@@ -181,6 +183,45 @@ def test_the_file_that_was_named_reads_them(scenes: Path, folder: Path, tmp_path
     assert found.photos is not None
     assert found.photos.recipe == "onnx-f32"
     assert measure(scenes, folder).recipe == "onnx-int8"  # of a folder
+
+
+def test_without_an_onnx_export_the_one_that_was_measured_reads_them(
+    scenes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
+    next(scenes.rglob("broken.png")).unlink()
+    folder = tiny.write_model_folder(tmp_path / "lite", ("tflite-f32", "tflite-int8"))
+    json = tmp_path / "r.json"
+    command = ["bench", str(folder), "--photos", str(scenes), "--json", str(json)]
+    result = CliRunner().invoke(app, [*command, *QUICK])
+    assert result.exit_code == 0, result.output
+    found = BenchReport.read(json)
+    assert found.photos is not None
+    assert (found.photos.recipe, found.photos.samples) == ("tflite-int8", 7)
+
+
+def test_a_model_that_nothing_runs_says_why_the_first_engine_does_not(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    folder = tiny.write_model_folder(tmp_path / "lite", ("tflite-int8",))
+    with pytest.raises(ModelError, match=r"no export that onnx runs, only model-int8\.tflite"):
+        measure(scenes, folder)
+
+
+def test_of_a_publisher_s_split_the_test_part_is_read(
+    scenes: Path, folder: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        shutil.copytree(scenes, tmp_path / "split" / split)
+    (tmp_path / "split" / "test" / LABELS[0] / "48.png").unlink()
+    report = measure(tmp_path / "split", folder)
+    assert (report.data, report.samples, report.unreadable) == ("split test", 6, 1)
+    assert report.left_out == {"not in the publisher's test split": 8}
+    (line, *_) = photographs(replace(make_report(), photos=report))
+    assert line == (
+        "Of the files in split test were left out: 8 not in the publisher's test split."
+    )
 
 
 def test_no_readable_photograph_does_not_cost_what_was_measured(

