@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -66,3 +67,12 @@ def tiny_yunet(monkeypatch: pytest.MonkeyPatch) -> Path:
 def real_yunet(shared_data: Path) -> Path:
     """YuNet's own file."""
     return shared_data / "detectors" / fetch.YUNET.name
+
+
+@pytest.fixture
+def hardly_distilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a training's distilled pictures 2 steps: 200 through a whole network take minutes."""
+    from edge_emotion.training import outcome
+
+    few = functools.partial(outcome.distill_pictures, steps=2)
+    monkeypatch.setattr(outcome, "distill_pictures", few)

@@ -719,9 +719,9 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     result = run(
         "export", tmp_path / "own.keras", "--labels", "angry,happy,sad", "--scale", 1 / 255,
         "--out", tmp_path / "m", "--calibration", faces, "--data", unseen, "--to",
-        "onnx-f32,tflite-int8", "--min-agreement", "0", "--resize", "nearest",
+        "onnx-f32,tflite-int8", "--min-agreement", "0", "--max-drop", "100", "--resize", "nearest",
     )  # fmt: skip
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 0, result.stderr  # whatever random weights and int8 guess
     assert "cannot be told from guessing: see that --scale and --offset" in result.stderr
     assert ModelCard.read(tmp_path / "m").input.resize == "nearest"
 

@@ -159,6 +159,7 @@ def test_filters_have_the_scale_that_training_expects(package: Path) -> None:
             assert kernel.std() == pytest.approx(math.sqrt(2 / fan_in), rel=0.01)
 
 
+@pytest.mark.usefixtures("hardly_distilled")
 def test_a_training_begins_with_it(package: Path, tmp_path: Path) -> None:
     labels = ["angry", "happy", "sad"]
     files = [f"{label}/{number}.png" for label in labels for number in range(12)]

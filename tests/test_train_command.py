@@ -169,6 +169,7 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path) -> None:
     assert {"README.md", "confusion.png", "curves.png"} <= {path.name for path in model.iterdir()}
 
 
+@pytest.mark.usefixtures("hardly_distilled")
 def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_told_of(
     faces: Path, tmp_path: Path
 ) -> None:
