@@ -1,43 +1,50 @@
 """README's tables: the committed results side by side, a column a machine.
 
-The full tables, with what each rests on, stand in RESULTS.md. All reports are of the files that
-ship, which a test sees to.
+The full tables, with what each rests on, stand in RESULTS.md. What others measured on pictures of
+their own stands only there: a first page has one set of accuracies, and says of which pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from edge_emotion.machine import Machine
 
 from .peers_markdown import is_reference, reference_ms
 from .peers_schema import PeerResult, PeersReport
-from .schema import BenchReport
+from .schema import KERAS, BenchReport
 from .words import milliseconds, pipe_table, size
 
 NONE = "-"
 
 
 def bench_summary(reports: Sequence[BenchReport]) -> str:
-    """Every artefact of one model: file, accuracy, and its time on each machine.
+    """Every artefact of one model: file, accuracy, and its time on each machine, one thread.
 
-    Accuracies are those of the first report that has any: a board may have measured times alone.
+    Accuracies and files are those of the report that knows most of them: on pictures that the
+    model has not seen, beside Keras, on as many as there are.
     """
-    if not reports:
+    reports = [report for report in reports if report.threads == 1]
+    source = max(reports, key=_worth, default=None)
+    if source is None:
         return "No results yet."
-    header = ["", "file", "accuracy (95 %)", "points lost", *(_on(r.machine) for r in reports)]
-    recipes = dict.fromkeys(
-        a.recipe for report in _labelled_first(reports) for a in report.measured
-    )
-    return pipe_table(header, [_bench_row(recipe, reports) for recipe in recipes])
+    header = ["", "file", "accuracy (95 %)", "points lost", *_heads([r.machine for r in reports])]
+    rows = [_bench_row(artefact.recipe, source, reports) for artefact in source.measured]
+    words = f"Accuracy: {source.data.name}, {source.data.samples} pictures"
+    if source.reference is not None:
+        words += f"; points lost against {source.reference} (negative: won)"
+    return f"{words}.\n\n{pipe_table(header, rows)}"
 
 
-def _labelled_first(reports: Iterable[BenchReport]) -> list[BenchReport]:
-    return sorted(reports, key=lambda report: report.data.kind != "labelled")
+def _worth(report: BenchReport) -> tuple[bool, bool, bool, int]:
+    data = report.data
+    return (data.kind == "labelled", data.protocol == "held-out", report.reference == KERAS,
+            data.samples)  # fmt: skip
 
 
-def _bench_row(recipe: str, reports: Sequence[BenchReport]) -> list[str]:
-    first = next(a for report in _labelled_first(reports) if (a := report.get(recipe)))
+def _bench_row(recipe: str, source: BenchReport, reports: Sequence[BenchReport]) -> list[str]:
+    first = source.get(recipe)
+    assert first is not None  # of those that ran
     row = [recipe, size(first.bytes or 0), NONE, NONE]
     if first.evaluation:
         low, high = first.evaluation.accuracy_interval
@@ -46,32 +53,47 @@ def _bench_row(recipe: str, reports: Sequence[BenchReport]) -> list[str]:
         row[3] = f"{100 * first.agreement.accuracy_drop:+.2f}"
     for report in reports:
         own = report.get(recipe)
-        time = milliseconds(report.p50(own)) if own else NONE
-        row.append(f"**{time}**" if own and report.recommended == recipe else time)
+        if own is None or own.sha256 != first.sha256:  # the time of another file says nothing
+            row.append(NONE)
+            continue
+        time = milliseconds(report.p50(own))
+        row.append(f"**{time}**" if report.recommended == recipe else time)
     return row
 
 
 def peers_summary(reports: Sequence[PeersReport]) -> str:
     """Ours and the peers: weights, accuracy, and the time on each machine, beside the reference's.
 
-    Accuracies are on the first task of the first report in which a model ran.
+    Of the reports those on the pictures, labels and size of face of the one with most pictures.
     """
-    if not reports:
+    source = max(reports, key=lambda report: max((t.samples for t in report.tasks), default=0),
+                 default=None)  # fmt: skip
+    if source is None or not source.tasks:
         return "No results yet."
-    header = ["", "weights", "accuracy", "balanced",
-              *(f"{_on(r.machine)}, {r.size}" for r in reports)]  # fmt: skip
-    names = dict.fromkeys(result.name for report in reports for result in report.measured)
-    return pipe_table(header, [_peer_row(name, reports) for name in names])
+    reports = [report for report in reports if _same(report) == _same(source)]
+    header = ["", "weights", "accuracy", "balanced", *_heads([r.machine for r in reports])]
+    rows = [_peer_row(result, source, reports) for result in source.measured]
+    task = source.tasks[0]
+    words = f"{source.data}, {task.samples} of {task.name}"
+    if source.size:
+        words += f"; faces of {source.size}"
+    return f"{words}.\n\n{pipe_table(header, rows)}"
 
 
-def _peer_row(name: str, reports: Sequence[PeersReport]) -> list[str]:
-    found = [next((r for r in report.measured if r.name == name), None) for report in reports]
-    first, report = next((r, at) for r, at in zip(found, reports, strict=True) if r is not None)
-    row = [f"**{name}**" if first.ours else name, size(first.bytes or 0), NONE, NONE]
-    score = first.score(report.tasks[0])
+def _same(report: PeersReport) -> tuple[object, ...]:
+    return report.data, report.size, *([*t.labels, t.samples] for t in report.tasks[:1])
+
+
+def _peer_row(result: PeerResult, source: PeersReport, reports: Sequence[PeersReport]) -> list[str]:
+    name = f"**{result.name}**" if result.ours else result.name
+    row = [name, size(result.bytes or 0), NONE, NONE]
+    score = result.score(source.tasks[0])
     if score is not None:
         row[2:] = [f"{score.accuracy:.1%}", f"{score.balanced_accuracy:.1%}"]
-    return [*row, *(_peer_time(own, at) for own, at in zip(found, reports, strict=True))]
+    for report in reports:
+        own = next((r for r in report.measured if r.name == result.name), None)
+        row.append(_peer_time(own, report))
+    return row
 
 
 def _peer_time(own: PeerResult | None, report: PeersReport) -> str:
@@ -83,8 +105,17 @@ def _peer_time(own: PeerResult | None, report: PeersReport) -> str:
     return f"{time} ({own.latency.p50 / reference:.2f})"
 
 
-def _on(machine: Machine) -> str:
-    """A machine in a column's head; a processor's name does not tell whether it has VNNI."""
+def _heads(machines: Sequence[Machine]) -> list[str]:
+    """Machines in columns' heads; of two that are called the same the Python is named too."""
+    names = [_name(machine) for machine in machines]
+    return [
+        f"ms, {name}" + (f", Python {machine.python}" if names.count(name) > 1 else "")
+        for name, machine in zip(names, machines, strict=True)
+    ]
+
+
+def _name(machine: Machine) -> str:
+    """A processor's name does not tell whether it has VNNI."""
     if machine.board:
-        return f"ms, {machine.board}"
-    return ", ".join(["ms", machine.cpu, *(machine.int8_flags or [])[:1]])
+        return machine.board
+    return ", ".join([machine.cpu, *(machine.int8_flags or [])[:1]])

@@ -70,7 +70,7 @@ class UnknownNameError(UsageError):
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
         folded = {k.casefold(): k for k in known}
-        near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.5)
         hint = f"did you mean {folded[near[0]]!r}? " if near else ""
         super().__init__(f"unknown {what} {name!r}: {hint}known: {', '.join(known)}")
         self._arguments = what, name, known

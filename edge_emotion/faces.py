@@ -22,6 +22,7 @@ from PIL import Image
 from edge_emotion.errors import MissingExtraError, ModelError, UnknownNameError, UsageError
 from edge_emotion.fetch import DETECTOR_VARIABLE, YUNET, is_whole, user_file
 from edge_emotion.preprocess import to_rgb
+from edge_emotion.runtimes import check_threads
 
 #: x, y, width, height in pixels; x to the right, y down.
 Box = tuple[float, float, float, float]
@@ -111,8 +112,7 @@ class YuNet:
             ModelError: not a file of YuNet.
             UsageError: fewer than one thread, or a score beyond 0..1.
         """
-        if not (isinstance(threads, int) and threads >= 1):
-            raise UsageError(f"threads must be 1 or more, not {threads!r}")
+        check_threads(threads)
         if not is_share(score):
             raise UsageError(f"the least score is 0 to 1, not {score!r}")
 
@@ -122,7 +122,7 @@ class YuNet:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.inter_op_num_threads = 1
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = int(threads)
         try:
             self._session = onnxruntime.InferenceSession(
                 Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
@@ -226,8 +226,10 @@ class Hog:
     def __init__(self) -> None:
         try:
             import dlib
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise MissingExtraError("the face finder hog", "faces") from error
+        except ImportError as error:  # broken, or interrupted: not as if it were not there
+            raise ModelError(f"the face finder hog: dlib cannot be loaded: {error}") from error
         self._detector = dlib.get_frontal_face_detector()
 
     def find(self, image: Image.Image) -> list[Face]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import importlib.metadata
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +15,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -244,6 +248,47 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     make_bundle(tmp_path / "empty", PI)
     assert (tmp_path / "empty" / "install.sh").is_file()
+
+
+def test_only_an_archive_of_ours_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b.tar.gz"
+    make_bundle(out, PI)
+    make_bundle(out, PI, overwrite=True)
+    monkeypatch.setattr(make, "download", lambda *arguments: pytest.fail("downloaded"))
+    for content in (b"years", b"", gzip.compress(b"years"), b"\x1f\x8b"):
+        out.write_bytes(content)
+        result = bundle("--out", out, "--overwrite")
+        assert result.exit_code == 5
+        assert result.stderr == f"edge-emotion: {out} exists and is no bundle: name another file\n"
+        assert out.read_bytes() == content
+    out.unlink()
+    out.mkdir()
+    assert bundle("--out", out, "--overwrite").exit_code == 5
+
+
+def test_a_bundle_with_a_folder_that_cannot_be_looked_into_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    make_bundle(out, PI)
+    (out / "private").mkdir()
+    (out / "private" / "mine.txt").write_text("years")
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("private"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    result = bundle("--out", out, "--overwrite")
+    assert result.exit_code == 5
+    assert result.stderr == (
+        f"edge-emotion: {out / 'private'}: Permission denied: move it, or choose another --out\n"
+    )
+    assert (out / "private" / "mine.txt").read_text() == "years"
 
 
 def test_a_bundle_with_a_file_of_the_user_s_is_not_replaced(

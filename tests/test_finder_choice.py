@@ -43,6 +43,24 @@ def test_a_missing_dlib_is_the_pip_command(model_folder, tmp_path):
     assert "pip install 'edge-emotion[faces]'" in result.stderr
 
 
+def test_a_dlib_that_breaks_is_not_taken_for_none(model_folder, tmp_path, monkeypatch):
+    """Nor one whose import was interrupted: photographs would be read as one face each."""
+
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "dlib":
+                raise ImportError("initialization failed")
+
+    monkeypatch.delitem(sys.modules, "dlib", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    picture = tmp_path / "a.png"
+    pictures.rgb().save(picture)
+    result = run(model_folder, picture)
+    assert (result.exit_code, result.stdout) == (4, "")
+    words = "the face finder hog: dlib cannot be loaded: initialization failed"
+    assert result.stderr == f"edge-emotion: {words}\n"
+
+
 @pytest.mark.usefixtures("without_dlib")
 def test_with_neither_the_picture_is_one_face_and_a_line_says_how_to_do_better(
     model_folder, tmp_path

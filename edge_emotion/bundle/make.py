@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import os
 import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from edge_emotion import __version__
 from edge_emotion.artefacts import Artefact, find_model, open_artefact, read_card
@@ -160,8 +163,12 @@ def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
     if not out.name:
         raise OutputError(f"cannot write {out}: name a new folder, or a file ending in .tar.gz")
     if is_archive:
-        if out.exists() and not overwrite:
+        if not out.exists():
+            return
+        if not overwrite:
             raise OutputError(f"{out} exists: --overwrite replaces it, or name another file")
+        if not _is_archive_of_ours(out):
+            raise OutputError(f"{out} exists and is no bundle: name another file")
         return
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -169,14 +176,42 @@ def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
         raise OutputError(f"{out} exists and is no bundle: name a new folder, or FILE.tar.gz")
     if not overwrite:
         raise OutputError(f"{out} exists: --overwrite replaces it, or name another folder")
-    lines = (out / MANIFEST).read_text("utf-8", "replace").splitlines()
+    if out.is_mount():
+        raise OutputError(f"{out} is a mount point: name a new folder in it")
+    _check_own(out)
+
+
+def _check_own(folder: Path) -> None:
+    """See that a bundle's folder holds nothing of the user's, which would go with it."""
+
+    def unreadable(error: OSError) -> NoReturn:
+        raise OutputError(
+            f"{error.filename}: {error.strerror}: move it, or choose another --out"
+        ) from error
+
+    try:
+        lines = (folder / MANIFEST).read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        unreadable(error)
     own = {MANIFEST, *(line[66:] for line in lines)}  # after the hash and two spaces
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if name not in own and (path.is_symlink() or not path.is_dir()):
-            raise OutputError(
-                f"{out} holds {name}, which is not the bundle's: move it, or choose another --out"
-            )
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for path in (Path(parent, name) for name in [*files, *links]):
+            name = path.relative_to(folder).as_posix()
+            if name not in own:
+                raise OutputError(
+                    f"{folder} holds {name}, which is not the bundle's: move it, or choose "
+                    "another --out"
+                )
+
+
+def _is_archive_of_ours(path: Path) -> bool:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            first = archive.next()
+    except (OSError, EOFError, tarfile.TarError, zlib.error):  # a folder, another file, a torn one
+        return False
+    return first is not None and first.name.startswith("edge-emotion-")
 
 
 @contextmanager

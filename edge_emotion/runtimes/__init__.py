@@ -80,6 +80,16 @@ def runtime_name(path: Path) -> RuntimeName:
     return BY_SUFFIX[path.suffix]
 
 
+def check_threads(threads: int) -> None:
+    """Refuse what engines would answer with an error of their own, or with a thousand threads.
+
+    Raises:
+        UsageError: no whole number, fewer than one, or more than MAX_THREADS.
+    """
+    if not (isinstance(threads, (int, np.integer)) and 1 <= threads <= MAX_THREADS):
+        raise UsageError(f"threads must be 1 to {MAX_THREADS}, not {threads!r}")
+
+
 def open_runtime(path: Path, threads: int | None = None) -> Runtime:
     """Load a model file with the engine for it.
 
@@ -92,10 +102,8 @@ def open_runtime(path: Path, threads: int | None = None) -> Runtime:
         MissingExtraError: the engine is not installed.
         UsageError: no whole number of threads, fewer than one, or more than MAX_THREADS.
     """
-    if threads is not None and not (
-        isinstance(threads, (int, np.integer)) and 1 <= threads <= MAX_THREADS
-    ):
-        raise UsageError(f"threads must be 1 to {MAX_THREADS}, not {threads!r}")
+    if threads is not None:
+        check_threads(threads)
     name = runtime_name(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")

@@ -27,7 +27,7 @@ class OnnxRuntime:
         options.log_severity_level = 4  # errors are raised; no need to print them too
         options.inter_op_num_threads = 1
         if threads is not None:
-            options.intra_op_num_threads = threads
+            options.intra_op_num_threads = int(threads)
         try:
             self._session = onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
