@@ -28,7 +28,13 @@ def bench_summary(reports: Sequence[BenchReport]) -> str:
     source = max(reports, key=_worth, default=None)
     if source is None:
         return "No results yet."
-    header = ["", "file", "accuracy (95 %)", "points lost", *_heads([r.machine for r in reports])]
+    header = [
+        "",
+        "file",
+        "accuracy (95 %)",
+        "points lost",
+        *_heads([(r.machine, "") for r in reports]),
+    ]
     rows = [_bench_row(artefact.recipe, source, reports) for artefact in source.measured]
     words = f"Accuracy: {source.data.name}, {source.data.samples} pictures"
     if source.reference is not None:
@@ -64,24 +70,25 @@ def _bench_row(recipe: str, source: BenchReport, reports: Sequence[BenchReport])
 def peers_summary(reports: Sequence[PeersReport]) -> str:
     """Ours and the peers: weights, accuracy, and the time on each machine, beside the reference's.
 
-    Of the reports those on the pictures, labels and size of face of the one with most pictures.
+    Of the reports those on the pictures and labels of the one with most pictures, those that timed
+    small faces first.
     """
     source = max(reports, key=lambda report: max((t.samples for t in report.tasks), default=0),
                  default=None)  # fmt: skip
     if source is None or not source.tasks:
         return "No results yet."
     reports = [report for report in reports if _same(report) == _same(source)]
-    header = ["", "weights", "accuracy", "balanced", *_heads([r.machine for r in reports])]
+    reports.sort(key=lambda report: (len(report.size), report.size))
+    heads = _heads([(r.machine, r.size.removesuffix(" pixels")) for r in reports])
+    header = ["", "weights", "accuracy", "balanced", *heads]
     rows = [_peer_row(result, source, reports) for result in source.measured]
     task = source.tasks[0]
-    words = f"{source.data}, {task.samples} of {task.name}"
-    if source.size:
-        words += f"; faces of {source.size}"
-    return f"{words}.\n\n{pipe_table(header, rows)}"
+    words = f"{source.data}, {task.samples} of {task.name}."
+    return f"{words}\n\n{pipe_table(header, rows)}"
 
 
 def _same(report: PeersReport) -> tuple[object, ...]:
-    return report.data, report.size, *([*t.labels, t.samples] for t in report.tasks[:1])
+    return report.data, *([*t.labels, t.samples] for t in report.tasks[:1])
 
 
 def _peer_row(result: PeerResult, source: PeersReport, reports: Sequence[PeersReport]) -> list[str]:
@@ -105,12 +112,12 @@ def _peer_time(own: PeerResult | None, report: PeersReport) -> str:
     return f"{time} ({own.latency.p50 / reference:.2f})"
 
 
-def _heads(machines: Sequence[Machine]) -> list[str]:
-    """Machines in columns' heads; of two that are called the same the Python is named too."""
-    names = [_name(machine) for machine in machines]
+def _heads(columns: Sequence[tuple[Machine, str]]) -> list[str]:
+    """Machine and size of faces in columns' heads; of two alike the Python is named too."""
+    names = [", ".join(filter(None, ("ms", _name(machine), faces))) for machine, faces in columns]
     return [
-        f"ms, {name}" + (f", Python {machine.python}" if names.count(name) > 1 else "")
-        for name, machine in zip(names, machines, strict=True)
+        name + (f", Python {machine.python}" if names.count(name) > 1 else "")
+        for name, (machine, _) in zip(names, columns, strict=True)
     ]
 
 

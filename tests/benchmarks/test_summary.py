@@ -80,17 +80,20 @@ def test_times_are_beside_the_reference_of_the_same_machine() -> None:
         results=[peer("m int8", 1.0, ours=True), replace(peer("fer 1", 0.0), status="missing")],
     )  # fmt: skip
     table = [
-        "FER+ test, 10 of angry, happy; faces of 48 x 48 pixels.", "",
-        "|  | weights | accuracy | balanced | ms, Raspberry Pi 5 | ms, Made CPU, avx512_vnni |",
+        "FER+ test, 10 of angry, happy.", "",
+        "|  | weights | accuracy | balanced | ms, Raspberry Pi 5, 48 x 48 "
+        "| ms, Made CPU, avx512_vnni, 48 x 48 |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| **m int8** | 1 kB | 90.0% | 85.0% | 2.00 (0.50) | 1.00 |",
         "| fer 1 | 1 kB | 90.0% | 85.0% | 4.00 | - |",
         "| other 2 | 1 kB | 90.0% | 85.0% | 5.00 (1.25) | - |",
     ]  # fmt: skip
     assert peers_summary([first, second]).splitlines() == table
-    # Other pictures, other sizes of face, and reports without a task stand in RESULTS.md alone.
+    # Other pictures and reports without a task stand in RESULTS.md alone.
     mine = replace(first, data="mine", tasks=[Task(TASK.labels, 9)])
-    large = replace(first, size="96 x 96 pixels")
+    large = replace(first, size="480 x 480 pixels")
     empty = replace(first, tasks=[], results=[])
-    assert peers_summary([empty, mine, first, second, large]).splitlines() == table
+    assert peers_summary([empty, mine, first, second]).splitlines() == table
+    row = peers_summary([large, first, second]).splitlines()[2]
+    assert row == f"{table[2]} ms, Raspberry Pi 5, 480 x 480 |"
     assert peers_summary([]) == peers_summary([empty]) == "No results yet."
