@@ -268,6 +268,17 @@ def test_only_an_archive_of_ours_is_replaced(
     assert bundle("--out", out, "--overwrite").exit_code == 5
 
 
+def test_a_bundle_on_a_mount_point_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be moved away, which would come out after all the work."""
+    out = tmp_path / "b"
+    make_bundle(out, PI)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == out)
+    with pytest.raises(OutputError, match="b is a mount point: name a new folder in it"):
+        make_bundle(out, PI, overwrite=True)
+
+
 def test_a_bundle_with_a_folder_that_cannot_be_looked_into_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
