@@ -101,6 +101,20 @@ def model_folder(model: str | Path) -> Path:
     return path
 
 
+def _folder_card(folder: Path) -> ModelCard:
+    try:
+        return ModelCard.read(folder)
+    except ModelError as error:
+        # A card is inside each export, too: files that somebody copied run one by one.
+        files = sorted(p for kind in ("onnx", "tflite") for p in folder.glob(f"*.{kind}"))
+        if not files or (folder / CARD_NAME).exists():
+            raise
+        raise ModelError(
+            f"{folder} is not a model folder, it has no {CARD_NAME}: name one of its files, such "
+            f"as {files[0]}"
+        ) from error
+
+
 def read_card(path: Path) -> ModelCard:
     """The card of a model folder, or the one inside an exported file. Needs no extra.
 
@@ -108,7 +122,7 @@ def read_card(path: Path) -> ModelCard:
         ModelError: there is none.
     """
     if path.is_dir():
-        return ModelCard.read(path)
+        return _folder_card(path)
     name = runtime_name(path)
     if name == "keras":
         if not (path.parent / CARD_NAME).is_file():
@@ -167,7 +181,7 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
         if len(card.exports) != 1:
             raise ModelError(f"{path}: the card inside is not of one export; export it again")
         return Artefact(path, card, card.exports[0].recipe)
-    card = ModelCard.read(path)
+    card = read_card(path)
     runtime = runtime or "onnx"
     if runtime == "keras":
         verify(path / KERAS_NAME, card.keras_sha256)

@@ -218,6 +218,12 @@ def test_names_that_no_file_system_takes(monkeypatch):
 def test_a_folder_without_a_card(tmp_path):
     with pytest.raises(ModelError, match="is not a model folder"):
         open_artefact(tmp_path)
+    for name in ("b.tflite", "a.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError) as caught:
+        open_artefact(tmp_path)
+    words = "is not a model folder, it has no card.json: name one of its files, such as"
+    assert str(caught.value) == f"{tmp_path} {words} {tmp_path / 'a.onnx'}"
 
 
 def test_a_file_that_is_no_model(tmp_path):
