@@ -19,7 +19,7 @@ from PIL import Image
 
 from edge_emotion.card import FaceCrop
 from edge_emotion.errors import UsageError
-from edge_emotion.preprocess import MAX_PIXELS
+from edge_emotion.preprocess import MAX_PIXELS, REDUCING_GAP
 
 #: Distance of the eyes, in units of that from the eyes' middle to the mouth's: FFHQ's 1.8 / 2.0.
 EYES_TO_MOUTH = 0.9
@@ -110,7 +110,7 @@ def cut_square(image: Image.Image, square: Square, side: int) -> Image.Image:
         inside[0], inside[1], max(inside[2], inside[0] + 1), max(inside[3], inside[1] + 1)
     )  # fmt: skip
     size = tuple(max(1, round((inside[i + 2] - inside[i]) * scale)) for i in (0, 1))
-    part = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, inside, reducing_gap=3.0)
+    part = image.resize((size[0], size[1]), Image.Resampling.BILINEAR, inside, REDUCING_GAP)
     # Along a side of one pixel all is repeated: no scale is wrong, and the small one pads little.
     scales = tuple(n / (inside[i + 2] - inside[i]) if n > 1 else scale for i, n in enumerate(size))
     pads = [

@@ -39,6 +39,10 @@ PICTURE_SUFFIXES = frozenset(
 #: ITU-R BT.601 in pillow's 65536ths, so that no sum has more bits than a float32.
 LUMA = np.array([19595, 38470, 7471], np.float32) / 65536
 
+#: A side that shrinks by 6 or more is first averaged over whole pixels, to this many times its new
+#: length or more, and only then filtered: less than half the time, next to the same pixels.
+REDUCING_GAP = 3.0
+
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -189,7 +193,9 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     if spec.channels == 1:
         image = image.convert("L")
     if image.size != (spec.width, spec.height):
-        image = image.resize((spec.width, spec.height), FILTERS[spec.resize])
+        image = image.resize(
+            (spec.width, spec.height), FILTERS[spec.resize], reducing_gap=REDUCING_GAP
+        )
     return np.array(image, dtype=np.uint8).reshape(spec.shape)  # not a view: writable
 
 

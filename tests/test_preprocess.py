@@ -204,6 +204,22 @@ def test_a_card_s_filter_is_the_one_that_is_used(resize):
     np.testing.assert_array_equal(tensor, np.asarray(expected))
 
 
+@pytest.mark.parametrize("resize", FILTERS)
+def test_far_smaller_is_next_to_what_the_filter_alone_gives(resize):
+    image = Image.fromarray(pictures.scene()).resize((500, 700), Image.Resampling.BICUBIC)
+    expected = np.asarray(image.resize((48, 48), FILTERS[resize]), np.int16)
+    difference = np.abs(to_tensor(image, InputSpec(48, 48, 3, resize)) - expected)  # int16
+    # A box filter of 10.4 pixels is rounded to whole groups of three; the others fade out.
+    assert difference.mean() < (1.5 if resize == "box" else 0.4)
+    assert difference.max() <= {"nearest": 0, "box": 20}.get(resize, 4)
+
+
+def test_no_pixel_of_a_large_picture_is_passed_over():
+    board = (np.indices((480, 480)).sum(0) % 2 * 255).astype(np.uint8)
+    tensor = preprocess(board, SMALL).astype(np.int16)
+    assert np.abs(tensor - 127).max() <= 2
+
+
 def test_filters_differ():
     tensors = {preprocess(pictures.scene(), InputSpec(9, 9, 3, r)).tobytes() for r in FILTERS}
     assert len(tensors) == len(FILTERS)
