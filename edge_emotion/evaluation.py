@@ -1,6 +1,6 @@
 """Figures from logits: accuracy and its kin, calibration, one model beside another.
 
-`fit_confidence`, tests and intervals of shares need scipy, `evaluate` scikit-learn as well (extras
+`fit_confidence` and tests need scipy, `evaluate` scikit-learn as well (extras
 ``export``, ``train`` and ``bench`` bring both); the rest, also `compare` without labels, needs
 numpy alone.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from edge_emotion.errors import DataError, MissingExtraError
 Logits = NDArray[np.float32]  # (N, labels)
 Labels = NDArray[np.int64]  # (N,)
 
+#: Standard normal quantile of 95 % intervals.
+Z = NormalDist().inv_cdf(0.975)
 ECE_BINS = 15
 #: Share of the pictures whose accuracy says what abstaining from the rest would give.
 MOST_CERTAIN = 0.9
@@ -48,8 +51,10 @@ def wilson(successes: int, samples: int) -> Interval:
     """95 % interval of a share (Wilson 1927), (0, 1) for no samples."""
     if samples == 0:
         return 0.0, 1.0
-    interval = _stats().binomtest(successes, samples).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    share, extra = successes / samples, Z**2 / samples
+    half = math.sqrt(extra * share * (1 - share) + extra**2 / 4)
+    low, high = ((share + extra / 2 + side * half) / (1 + extra) for side in (-1, 1))
+    return (low if successes else 0.0), (high if successes < samples else 1.0)
 
 
 def balanced_interval(evaluation: Evaluation) -> Interval:

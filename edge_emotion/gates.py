@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edge_emotion.card import Agreement
 from edge_emotion.errors import UsageError
+from edge_emotion.evaluation import wilson
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Gates:
     def violations(self, agreement: Agreement) -> list[str]:
         """What is outside, in words; empty if all is well."""
         found = []
-        upper = _upper(agreement.label_agreement, agreement.samples)
+        agreeing = round(agreement.label_agreement * agreement.samples)
+        _, upper = wilson(agreeing, agreement.samples)
         if upper < self.min_agreement:
             found.append(
                 f"label agreement {agreement.label_agreement:.4f} is under {self.min_agreement:.4f}"
@@ -42,10 +43,3 @@ class Gates:
                 f"{agreement.samples} pictures"
             )
         return found
-
-
-def _upper(share: float, samples: int) -> float:
-    """Upper end of the 95 % interval of a share (Wilson 1927), without scipy."""
-    z2 = 1.959964**2
-    spread = math.sqrt(z2 * share * (1 - share) / samples + (z2 / samples / 2) ** 2)
-    return (share + z2 / samples / 2 + spread) / (1 + z2 / samples)

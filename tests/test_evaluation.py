@@ -26,7 +26,7 @@ from edge_emotion.evaluation import (
     wilson,
 )
 
-pytest.importorskip("scipy", reason="needs one of the extras bench, export, train")
+stats = pytest.importorskip("scipy.stats", reason="needs one of the extras bench, export, train")
 metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra bench")
 
 NAMES = ["angry", "happy", "sad"]
@@ -218,6 +218,12 @@ def test_wilson_interval_is_the_textbook_s(successes, samples, low, high):
     assert wilson(successes, samples) == (
         pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5),
     )  # fmt: skip
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_is_scipys(counts):
+    interval = stats.binomtest(*counts).proportion_ci(method="wilson")
+    assert wilson(*counts) == pytest.approx((interval.low, interval.high), abs=1e-12)
 
 
 def test_wilson_interval_of_nothing_says_nothing():
