@@ -173,7 +173,7 @@ def test_a_measurement_against_the_expectation_wins_and_it_is_said() -> None:
     report = make_report(*five(), flags=["avx2"])
     assert recommend(report) == "tflite-int8"
     text = verdict(report)
-    assert "without VNNI int8 was measured to be faster than float by onnxruntime" in text
+    assert "without VNNI edge-cnn in int8 was measured to be faster than float by onnxruntime" in text
     assert "That speaks for onnx-int8; what was measured here speaks for another." in text
 
 
