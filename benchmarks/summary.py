@@ -38,7 +38,7 @@ def bench_summary(reports: Sequence[BenchReport]) -> str:
     rows = [_bench_row(artefact.recipe, source, reports) for artefact in source.measured]
     words = f"Accuracy: {source.data.name}, {source.data.samples} pictures"
     if source.reference is not None:
-        words += f"; points lost against {source.reference} (negative: won)"
+        words += f"; points lost against {source.reference} (negative: gained)"
     return f"{words}.\n\n{pipe_table(header, rows)}"
 
 

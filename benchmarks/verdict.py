@@ -242,15 +242,17 @@ def _differences(report: BenchReport) -> Iterator[str]:
         for artefact in report.measured
         if artefact.agreement is not None and artefact.agreement.accuracy_drop is not None
     ]
-    # Bonferroni: of many one differs by chance.
-    corrected = f" (p corrected for {len(compared)} comparisons)" if len(compared) > 1 else ""
+    # Bonferroni, since of many one differs by chance; less those that give no other label, and so
+    # could not differ (Tarone, "A modified Bonferroni method for discrete data", Biometrics 1990).
+    count = sum(a.label_agreement < 1 for _, a in compared)
+    corrected = f" (p, not the interval, corrected for {count} comparisons)" if count > 1 else ""
     unclear = []
     for artefact, a in compared:
         assert a.accuracy_drop is not None
         assert a.accuracy_drop_interval is not None  # compare() gives all of them or none
         assert a.mcnemar_p is not None
         low, high = (100 * bound for bound in a.accuracy_drop_interval)
-        p = min(1.0, a.mcnemar_p * len(compared))
+        p = min(1.0, a.mcnemar_p * max(1, count))
         words = (
             f"{artefact.recipe} {lost(a.accuracy_drop)} "
             f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {p:.2g})"

@@ -1,6 +1,6 @@
 """Which export to use on which processor, and why.
 
-What decides is whether the processor multiplies and sums int8 in one instruction. The orders are
+What decides is whether the processor has an int8 dot product that sums to 32 bits. The orders are
 of a Pi those of the instructions counted on an emulated one
 (benchmarks/results/pi-instructions.json), and of x86 those of times measured (benchmarks/results);
 a test compares. Fewer instructions are not always less time: ``edge-emotion bench`` on the machine
@@ -36,7 +36,7 @@ class Advice:
 
 UNKNOWN = Advice(
     ("onnx-int8", "onnx-f32", "tflite-int8", "tflite-f32", "tflite-int8-dynamic"),
-    "it needs no extra, gives the same answers on every processor, and on none of those counted "
+    "it needs no extra, gave the same labels on every processor tried, and on none of those counted "
     "does it take many more instructions than float",
 )
 PI_4 = Advice(
@@ -47,8 +47,8 @@ PI_4 = Advice(
 )
 PI_5 = Advice(
     ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),
-    "with the int8 dot product (Pi 5) int8 takes half of float's instructions or fewer by LiteRT, "
-    "and clearly fewer by onnxruntime, counted on an emulated Cortex-A76",
+    "with the int8 dot product (Pi 5) int8 takes about a third of float's instructions, counted on "
+    "an emulated Cortex-A76",
 )
 OLD_X86 = Advice(
     ("onnx-int8", "onnx-f32", "tflite-f32", "tflite-int8", "tflite-int8-dynamic"),

@@ -257,7 +257,7 @@ def paired_interval(lost: int, gained: int, samples: int) -> Interval:
     """
     n, b, c = samples + 2, lost + 0.5, gained + 0.5
     middle = (b - c) / n
-    half = 1.959964 * math.sqrt((b + c) - (b - c) ** 2 / n) / n
+    half = Z * math.sqrt((b + c) - (b - c) ** 2 / n) / n
     return middle - half, middle + half
 
 

@@ -22,7 +22,7 @@ INT8_FLAGS = (
     "amx_int8", "avx512_vnni", "avx_vnni", "avx2",  # x86
     "sve", "i8mm", "asimddp",  # ARM
 )  # fmt: skip
-#: Those that multiply and sum int8 in one instruction.
+#: Those with an int8 dot product: products of int8, summed to 32 bits by one instruction.
 DOT_PRODUCT_FLAGS = frozenset({"amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp"})
 #: "CPU part" of ARM's own cores (implementer 0x41), which have no "model name" in /proc/cpuinfo.
 ARM_PARTS = {
@@ -62,7 +62,7 @@ class Machine:
 
     @property
     def has_dot_product(self) -> bool | None:
-        """Whether the CPU multiplies and sums int8 in one instruction; None: not known."""
+        """Whether the CPU has an int8 dot product, see DOT_PRODUCT_FLAGS; None: not known."""
         if self.int8_flags is None:
             return None
         return not DOT_PRODUCT_FLAGS.isdisjoint(self.int8_flags)

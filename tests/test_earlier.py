@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs the extra train")
 
+from edge_emotion.artefacts import TrainedOn  # noqa: E402
 from edge_emotion.card import InputSpec, ModelCard  # noqa: E402
 from edge_emotion.errors import CheckError, UsageError  # noqa: E402
 from edge_emotion.files import sha256  # noqa: E402
@@ -33,7 +35,6 @@ from tests import tiny  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 LABELS = ["neutral", "happiness", "angry"]
-NONE = np.zeros(0, np.uint64)
 ONES = np.ones(3, np.float32)
 ALL = np.ones((1, 1), np.float32)  # the teacher is asked
 
@@ -45,6 +46,13 @@ def brightness_net(kernel: list[float]) -> Any:
     model = keras.Model(image, keras.layers.Dense(len(kernel), name="logits")(x))
     model.layers[-1].set_weights([np.array([kernel], np.float32), np.zeros(len(kernel))])
     return model
+
+
+def known(train: Sequence[int], valid: Sequence[int] = ()) -> TrainedOn:
+    return TrainedOn(np.array(train, np.uint64), np.array(valid, np.uint64))
+
+
+NONE = known([])
 
 
 def teacher(kernel: list[float], labels: list[str], temperature: float = 1.0) -> EarlierModel:
@@ -176,8 +184,8 @@ def test_a_picture_is_taught_by_the_teachers_that_are_asked(tmp_path: Path) -> N
 
 
 def test_cross_fitted_teachers_teach_what_they_were_not_trained_on() -> None:
-    one = replace(teacher([1.0], ["happy"]), seen=np.array([1, 2, 9], np.uint64))
-    two = replace(one, name="two", seen=np.array([2, 3, 9], np.uint64))
+    one = replace(teacher([1.0], ["happy"]), seen=known([1, 2, 9]))
+    two = replace(one, name="two", seen=known([2, 3, 9]))
     loaded = replace(pictures(5), hashes=np.array([1, 2, 3, 4, 5], np.uint64))
     asked = Earlier(None, [one, two]).asked(loaded, np.array([7, 8, 9, 6, 9]))
     assert asked.tolist() == [
@@ -325,8 +333,8 @@ def test_training_begins_with_the_initial_weights(tmp_path: Path) -> None:
 
 def test_several_networks_begin_with_the_mean_of_their_weights() -> None:
     one, two = teacher([1.0, 0.0, 4.0], LABELS), teacher([3.0, 2.0, -2.0], LABELS)
-    one, two = replace(one, seen=np.array([1, 2], np.uint64)), replace(two, name="other")
-    two = replace(two, seen=np.array([2, 3], np.uint64), photographs=True)
+    one, two = replace(one, seen=known([1, 2])), replace(two, name="other")
+    two = replace(two, seen=replace(known([2, 3]), photographs=True))
     both = mean([one, two])
     kernel = both.network.get_layer("logits").get_weights()[0]
     np.testing.assert_allclose(kernel, [[2.0, 1.0, 1.0]])
@@ -341,11 +349,11 @@ def test_several_networks_begin_with_the_mean_of_their_weights() -> None:
 
 def test_what_one_of_several_networks_has_learnt_is_not_held_out() -> None:
     loaded, rows = pictures(8), np.arange(8)
-    known = replace(teacher([1.0, 0.0, 4.0], LABELS), name="known", seen=loaded.hashes[:2])
-    begun = mean([known, replace(teacher([1.0, 0.0, 4.0], LABELS), name="old", seen=None)])
+    first = replace(teacher([1.0, 0.0, 4.0], LABELS), name="known", seen=known(loaded.hashes[:2]))
+    begun = mean([first, replace(teacher([1.0, 0.0, 4.0], LABELS), name="old", seen=None)])
     with pytest.raises(UsageError, match="known was trained on 2 of the pictures"):
-        Earlier(begun, []).check_unseen(loaded, rows, rows)
-    (doubt,) = Earlier(begun, []).check_unseen(loaded, rows[2:], rows)
+        Earlier(begun, []).check_unseen(loaded, rows, rows[:0], rows)
+    (doubt,) = Earlier(begun, []).check_unseen(loaded, rows[2:], rows[:0], rows)
     assert doubt.startswith("old does not record what it has learnt")
 
 
@@ -459,35 +467,40 @@ def test_mixed_precision_changes_how_a_network_computes_and_not_what_it_is(
 
 
 def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
-    model = replace(teacher([1.0], ["happy"]), seen=np.array([3, 5, 8], np.uint64))
+    model = replace(teacher([1.0], ["happy"]), seen=known([3, 5, 8], [1, 2]))
     unrecorded = replace(model, name="other", seen=None)
     loaded = replace(pictures(6), hashes=np.array([5, 3, 1, 2, 4, 7], np.uint64))
-    apart, held_out = np.arange(6), np.arange(2, 6)
-    for known in (Earlier(model, [unrecorded]), Earlier(unrecorded, [model])):
-        (doubt,) = known.check_unseen(loaded, held_out, apart)
+    apart, valid, test = np.arange(6), np.arange(2, 4), np.arange(4, 6)
+    for earlier in (Earlier(model, [unrecorded]), Earlier(unrecorded, [model])):
+        (doubt,) = earlier.check_unseen(loaded, valid, test, apart)
         assert doubt.startswith("other does not record what it has learnt")
-        with pytest.raises(UsageError, match="teacher was trained on 2 of the pictures that are"):
-            known.check_unseen(loaded, np.arange(6), apart)
+        for parts in ((np.arange(4), test), (valid, np.array([0, 1, 4]))):
+            with pytest.raises(UsageError, match="was trained on 2 of the pictures that are"):
+                earlier.check_unseen(loaded, *parts, apart)
+        # What has chosen it may choose again, and does not test.
+        with pytest.raises(UsageError, match="was validated on 1 of the pictures that are"):
+            earlier.check_unseen(loaded, valid[:1], np.arange(3, 6), apart)
     # What is nearly the same, or of one person, is said.
     alike = np.array([0, 1, 0, 3, 1, 1])
-    (doubt,) = Earlier(model, []).check_unseen(loaded, held_out, alike)
+    (doubt,) = Earlier(model, []).check_unseen(loaded, valid, test, alike)
     assert doubt.startswith("3 of 4 pictures held out here are nearly the same as some that teach")
     # Another cut of a photograph that it knows is no new picture.
     cut = replace(loaded, photographs=np.array([0, 0, 8, 0, 0, 9], np.uint64))
     with pytest.raises(UsageError, match="teacher was trained on 1 of the pictures"):
-        Earlier(model, []).check_unseen(cut, held_out, apart)
+        Earlier(model, []).check_unseen(cut, valid, test, apart)
 
 
 def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
-    model = replace(teacher([1.0], ["happy"]), seen=np.array([8, 3], np.uint64))
+    model = replace(teacher([1.0], ["happy"]), seen=known([8, 3], [6, 5]))
     unrecorded = replace(model, seen=None)
     loaded = replace(pictures(6), hashes=np.array([5, 3, 5, 1, 2, 4], np.uint64))
     train, valid = np.arange(3), np.array([3, 5])
 
     def learnt(loaded: LoadedPictures, *models: EarlierModel | None) -> tuple[list[int], bool]:
-        known = Earlier(models[0], [m for m in models[1:] if m]).learnt(loaded, train, valid)
-        assert set(known.valid) - {80} == {1, 4}
-        return known.train.tolist(), known.photographs
+        seen = Earlier(models[0], [m for m in models[1:] if m]).learnt(loaded, train, valid)
+        # What chose an earlier model, too, but what is learnt since then.
+        assert set(seen.valid) - {80} == ({1, 4, 6} if any(m is model for m in models) else {1, 4})
+        return seen.train.tolist(), seen.photographs
 
     assert learnt(loaded, model, unrecorded) == ([5, 3, 5, 8], False)
     assert learnt(loaded, None, model, model) == ([5, 3, 5, 8], False)
@@ -499,7 +512,8 @@ def test_a_network_has_learnt_what_its_earlier_models_have() -> None:
     cut = replace(some, photographs_known=True)
     assert learnt(cut, None) == ([5, 3, 5, 70], True)
     assert learnt(cut, model) == ([5, 3, 5, 70, 8], False)
-    assert learnt(cut, replace(model, photographs=True)) == ([5, 3, 5, 70, 8], True)
+    model = replace(model, seen=replace(model.seen, photographs=True))
+    assert learnt(cut, model) == ([5, 3, 5, 70, 8], True)
     assert Earlier(None, []).learnt(cut, train, valid).valid.tolist() == [1, 4, 80]
 
 
@@ -520,7 +534,8 @@ def test_opening_reads_what_the_model_has_seen(tmp_path: Path) -> None:
     checksum = sha256(tmp_path / "model.keras")
     tiny.make_card(name="m", input=InputSpec(16, 16, 1), keras_sha256=checksum).write(tmp_path)
     model = open_earlier(str(tmp_path), (16, 16, 1))
-    assert (model.labels, model.seen.tolist()) == (["angry", "happy", "sad"], [7, 8])
+    assert (model.labels, model.seen.train.tolist()) == (["angry", "happy", "sad"], [7, 8])
+    assert model.seen.valid.tolist() == [9]
     assert model.prior == "data"
     card = ModelCard.read(tmp_path)
     config = {"prior": "uniform", "body": "c8 r"}

@@ -55,11 +55,10 @@ class EarlierModel:
     network: keras.Model
     labels: list[str]
     temperature: float
-    seen: NDArray[np.uint64] | None  # `pixel_hash` of its training pictures; None: not recorded
+    seen: TrainedOn | None  # the pictures that it was trained and validated on; None: not recorded
     prior: str = "data"  # see `TrainConfig.prior`
     statistics: bool = True  # whether its BatchNorm layers hold those of pictures
     body: str | None = None  # see `TrainConfig.body`
-    photographs: bool = False  # whether `seen` holds those of its crops, see `TrainedOn`
     mean_of: tuple[EarlierModel, ...] = ()  # its weights are their mean; it has no `seen` itself
 
     def columns(self, labels: Sequence[str]) -> dict[int, int]:
@@ -95,12 +94,10 @@ def open_earlier(model: str, shape: tuple[int, int, int]) -> EarlierModel:
         )
     runtime = KerasRuntime(artefact.path)
     check_fits(runtime, card.input, len(card.labels), artefact.path)
-    known = read_trained_on(artefact.path.parent)
     return EarlierModel(
         card.name, card.keras_sha256, runtime.logits_model, card.labels,
-        card.confidence.temperature, None if known is None else known.train,
+        card.confidence.temperature, read_trained_on(artefact.path.parent),
         card.training.config.get("prior", "data"), body=card.training.config.get("body"),
-        photographs=known is not None and known.photographs,
     )  # fmt: skip
 
 
@@ -146,7 +143,6 @@ def mean(models: Sequence[EarlierModel]) -> EarlierModel:
         sha256=None,
         seen=None,
         statistics=all(model.statistics for model in models),
-        photographs=False,
         mean_of=tuple(models),
     )
 
@@ -202,20 +198,23 @@ class Earlier:
     ) -> TrainedOn:
         """What a network knows that was trained with these models' help.
 
-        Their training pictures are its own, too.
+        Their training pictures are its own, too, and so are those that chose them.
 
         Args:
             loaded: the pictures.
             train: indices of those that it was trained on.
             valid: and of those that validated it.
         """
-        own = loaded.seen(train)
         models = self.models
         theirs = [model.seen for model in models if model.seen is not None]
+        learnt = _with(loaded.seen(train), [known.train for known in theirs])
+        chose = [np.setdiff1d(known.valid, learnt) for known in theirs]
         return TrainedOn(
-            np.concatenate([own, np.setdiff1d(np.concatenate([own, *theirs]), own)]),
-            loaded.seen(valid),
-            loaded.photographs_known and all(model.photographs for model in models),
+            learnt,
+            _with(loaded.seen(valid), chose),
+            loaded.photographs_known
+            and len(theirs) == len(models)
+            and all(known.photographs for known in theirs),
         )
 
     def asked(self, loaded: LoadedPictures, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -240,20 +239,27 @@ class Earlier:
                     f"--cross-fit: {teacher.name} does not record its training pictures: "
                     "leave it out"
                 )
-            known = groups[loaded.known_to(teacher.seen)]
+            known = groups[loaded.known_to(teacher.seen.train)]
             columns.append(~np.isin(groups, known))
         new = np.stack(columns, axis=1)
         result: NDArray[np.bool_] = new | ~new.any(axis=1, keepdims=True)
         return result
 
     def check_unseen(
-        self, loaded: LoadedPictures, held_out: NDArray[np.int64], groups: NDArray[np.int64]
+        self,
+        loaded: LoadedPictures,
+        valid: NDArray[np.int64],
+        test: NDArray[np.int64],
+        groups: NDArray[np.int64],
     ) -> list[str]:
         """A picture that an earlier model has learnt proves nothing about one that builds on it.
 
+        Nor does one that has chosen the earlier model, for testing.
+
         Args:
             loaded: the pictures.
-            held_out: which of them figures will be quoted on.
+            valid: which of them validate.
+            test: which of them are held out beside those.
             groups: of each, pictures of one subject, the same or nearly the same.
 
         Returns:
@@ -261,9 +267,11 @@ class Earlier:
             what is nearly the same.
 
         Raises:
-            UsageError: one of them is among a model's training pictures.
+            UsageError: one of them is among a model's training pictures, or one that tests among
+                its validation pictures.
         """
         doubts = []
+        held_out = np.concatenate([valid, test])
         for model in self.models:
             if model.seen is None:
                 doubts.append(
@@ -271,13 +279,15 @@ class Earlier:
                     "be among it"
                 )
                 continue
-            known = loaded.known_to(model.seen)
-            count = int(known[held_out].sum())
-            if count:
-                raise UsageError(
-                    f"{model.name} was trained on {count} of the pictures that are held out here: "
-                    "divide the data as in its training (--split-as), or leave it out"
-                )
+            known = loaded.known_to(model.seen.train)
+            validated = loaded.known_to(model.seen.valid)
+            for rows, how in (known[held_out], "trained"), (validated[test], "validated"):
+                if rows.any():
+                    raise UsageError(
+                        f"{model.name} was {how} on {int(rows.sum())} of the pictures that are "
+                        "held out here: divide the data as in its training (--split-as), or leave "
+                        "it out"
+                    )
             near = int(np.isin(groups[held_out], groups[known]).sum())
             if near:
                 doubts.append(
@@ -285,6 +295,11 @@ class Earlier:
                     f"that {model.name} has learnt, or of the same subject: they flatter"
                 )
         return doubts
+
+
+def _with(own: NDArray[np.uint64], others: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """`own` as they stand, then what only the others have."""
+    return np.concatenate([own, np.setdiff1d(np.concatenate([own, *others]), own)])
 
 
 def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:

@@ -167,10 +167,12 @@ def _train(
         log(words)
     earlier = open_all(config, input_spec(config).shape)
     config = earlier.complete(config)
-    # Folds hold out each picture once.
-    held_out = SPLITS if plan.folds else ("test",) if plan.validate_on_train else ("valid", "test")
-    rows = np.concatenate([parts[name] for name in held_out])
-    for doubt in earlier.check_unseen(loaded, rows, groups):
+    valid, test = parts["valid"], parts["test"]
+    if plan.folds:  # each picture is held out once
+        valid, test = test[:0], np.concatenate([parts[name] for name in SPLITS])
+    elif plan.validate_on_train:
+        valid = valid[:0]
+    for doubt in earlier.check_unseen(loaded, valid, test, groups):
         log(doubt)
     asked = None
     if config.cross_fit:

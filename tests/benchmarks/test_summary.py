@@ -13,7 +13,7 @@ from .made import make_artefact, make_distribution, make_evaluation, make_report
 PI = Machine("Cortex-A76", "Raspberry Pi 5", "aarch64", 4, ["asimddp"], None, "", "3.11", {})
 TASK = Task(["angry", "happy"], 10)
 SERVER = make_report(recommended="onnx-int8")
-HEAD = "Accuracy: FER+ test, 1000 pictures; points lost against keras (negative: won)."
+HEAD = "Accuracy: FER+ test, 1000 pictures; points lost against keras (negative: gained)."
 
 
 def test_accuracies_are_those_of_the_report_that_knows_most() -> None:

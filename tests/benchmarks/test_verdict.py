@@ -173,7 +173,9 @@ def test_a_measurement_against_the_expectation_wins_and_it_is_said() -> None:
     report = make_report(*five(), flags=["avx2"])
     assert recommend(report) == "tflite-int8"
     text = verdict(report)
-    assert "without VNNI edge-cnn in int8 was measured to be faster than float by onnxruntime" in text
+    assert (
+        "without VNNI edge-cnn in int8 was measured to be faster than float by onnxruntime" in text
+    )
     assert "That speaks for onnx-int8; what was measured here speaks for another." in text
 
 
@@ -233,7 +235,8 @@ def test_real_differences_and_those_too_small_to_show_are_told_apart() -> None:
     )  # fmt: skip
     text = verdict(report)
     assert "onnx-int8 loses 0.80 points" in text
-    assert "p = 0.002) against keras: a real difference (p corrected for 2 comparisons)." in text
+    words = "a real difference (p, not the interval, corrected for 2 comparisons)."
+    assert f"p = 0.002) against keras: {words}" in text
     assert "tflite-int8 gains 0.10 points" in text
     assert "no difference that 1000 pictures can show" in text
     assert "keras is right on 90.0% (95 %: 88.0% to 92.0%)" in text
@@ -244,6 +247,10 @@ def test_of_several_exports_one_that_differs_by_chance_is_no_real_difference() -
     keras, other = make_artefact("keras", 3.0), make_artefact("tflite-int8", 0.1)
     assert "a real difference" in verdict(make_report(keras, chance))
     assert "a real difference" not in verdict(make_report(keras, chance, other))
+    # One that gives no other label could not have differed.
+    assert other.agreement is not None
+    same = replace(other, agreement=replace(other.agreement, label_agreement=1.0, mcnemar_p=1.0))
+    assert "a real difference" in verdict(make_report(keras, chance, same))
 
 
 def test_training_set_figures_are_called_so() -> None:
