@@ -91,7 +91,8 @@ def export(
         typer.Option(
             help="Of a Keras file without a card: how pictures came to its size in training: "
             "nearest (as ImageDataGenerator does), box, bilinear, hamming, bicubic or lanczos, all "
-            "as pillow has them, bilinear from a factor of 6 on with reducing_gap=3.  [default: bilinear]"
+            "as pillow has them, bilinear from a factor of 6 on with reducing_gap=3.  "
+            "[default: bilinear]"
         ),
     ] = None,
 ) -> None:

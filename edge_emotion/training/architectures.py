@@ -70,9 +70,9 @@ def _edge_cnn(shape: Shape) -> keras.Model:
 
     Every BatchNorm follows a convolution and folds into it; ReLU bounds one side of the range;
     global average pooling, or a weight for each place of a small map, instead of a large Dense. No
-    swish, no squeeze-and-excitation, where int8 loses accuracy or the engines lose speed; depthwise
-    layers, which a body may name, were not tried in a training. The pixels are scaled and not shifted, since only a factor folds into a
-    convolution that pads with zeros.
+    swish, no squeeze-and-excitation, where int8 loses accuracy or the engines lose speed;
+    depthwise layers, which a body may name, were not tried in a training. The pixels are scaled and
+    not shifted, since only a factor folds into a convolution that pads with zeros.
     Residual units: He et al., CVPR 2016. Other bodies: `edge_emotion.training.body`.
     """
     image = keras.Input(shape.input.shape, name=INPUT_NAME)
