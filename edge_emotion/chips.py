@@ -36,8 +36,8 @@ class Advice:
 
 UNKNOWN = Advice(
     ("onnx-int8", "onnx-f32", "tflite-int8", "tflite-f32", "tflite-int8-dynamic"),
-    "it needs no extra, gave the same labels on every processor tried, and on none of those counted "
-    "does it take many more instructions than float",
+    "it needs no extra, gave the same labels on every processor tried, and on none of those "
+    "counted does it take many more instructions than float",
 )
 PI_4 = Advice(
     ("tflite-int8", "tflite-f32", "onnx-int8", "onnx-f32", "tflite-int8-dynamic"),
