@@ -24,7 +24,13 @@ from edge_emotion.card import InputSpec
 from edge_emotion.errors import EdgeEmotionError, InputError, MissingExtraError
 from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
-from edge_emotion.runtimes import Runtime, RuntimeName, open_runtime, runtime_name
+from edge_emotion.runtimes import (
+    Runtime,
+    RuntimeName,
+    logits_of,
+    open_runtime,
+    runtime_name,
+)
 
 from .layer import Layer
 
@@ -265,9 +271,5 @@ def peak_rss() -> int:
 def _logits(request: LogitsRequest) -> Written:
     runtime = open_runtime(Path(request.path))
     pixels = np.load(request.pixels, mmap_mode="r")
-    parts = [
-        runtime.logits(np.ascontiguousarray(pixels[i : i + request.batch]))
-        for i in range(0, len(pixels), request.batch)
-    ]
-    np.save(request.out, np.concatenate(parts))
+    np.save(request.out, logits_of(runtime, pixels, request.batch))
     return Written()

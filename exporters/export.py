@@ -31,7 +31,7 @@ from edge_emotion.files import check_reachable, replacing, sha256, tool_versions
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
-from edge_emotion.runtimes import check_fits, open_runtime
+from edge_emotion.runtimes import check_fits, logits_of, open_runtime
 from edge_emotion.runtimes.keras import KerasRuntime
 
 from .embedding import embed_in_onnx, embed_in_tflite
@@ -125,7 +125,7 @@ def export_model(
     with quiet():
         keras_runtime = KerasRuntime(folder / KERAS_NAME)
         check_fits(keras_runtime, card.input, len(card.labels), folder / KERAS_NAME)
-        reference = _run(keras_runtime, check.pixels)
+        reference = logits_of(keras_runtime, check.pixels)
     if not np.isfinite(reference).all():
         raise ModelError(f"{card.name}: its Keras model gives logits that are no numbers")
     if out.resolve() != folder.resolve():
@@ -333,7 +333,7 @@ class _Maker:
         with tempfile.TemporaryDirectory() as name, quiet():
             path = Path(name, RECIPES[recipe])
             path.write_bytes(self._embed(recipe, raw, draft))
-            logits = _run(open_runtime(path), self.check.pixels)
+            logits = logits_of(open_runtime(path), self.check.pixels)
         if not np.isfinite(logits).all():
             raise ConversionError(f"{recipe}: the export gives logits that are no numbers")
         return compare(
@@ -350,10 +350,3 @@ def _tools(recipe: str) -> dict[str, str]:
     if recipe.startswith("onnx"):
         packages += ["tf2onnx", "onnx", "onnxruntime"]
     return tool_versions(packages)
-
-
-def _run(runtime: Any, pixels: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
-    """Logits of every picture; the batches are equal but the last."""
-    return np.concatenate(
-        [runtime.logits(pixels[i : i + batch]) for i in range(0, len(pixels), batch)]
-    )

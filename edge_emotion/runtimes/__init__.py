@@ -40,6 +40,20 @@ class Runtime(Protocol):
         ...
 
 
+def logits_of(runtime: Runtime, pixels: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
+    """Logits (N, labels) of any number of pictures; `pixels` may be a memory map.
+
+    Args:
+        runtime: runs them.
+        pixels: uint8 (N, H, W, C), N >= 1.
+        batch: pictures at a time; the last batch has what is left.
+    """
+    starts = range(0, len(pixels), batch)
+    return np.concatenate(
+        [runtime.logits(np.ascontiguousarray(pixels[i : i + batch])) for i in starts]
+    )
+
+
 def check_batch(batch: NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
     """Refuse what a network would silently misread.
 
