@@ -23,8 +23,6 @@ from .schema import REFERENCES, Data, ReliabilityBin
 from .subjects import Subject
 from .worker import LogitsRequest
 
-BATCH = 32
-
 
 @dataclass(frozen=True)
 class Pictures:
@@ -171,7 +169,7 @@ def run_subjects(
     for i in progress(range(len(subjects))):
         subject = subjects[i]
         out = pictures.pixels.with_name(f"{subject.recipe}.npy")
-        request = LogitsRequest(str(subject.path), str(pictures.pixels), str(out), BATCH)
+        request = LogitsRequest(str(subject.path), str(pictures.pixels), str(out))
         try:
             run(request, TIME_LIMIT + len(pictures.rows))
         except EdgeEmotionError as error:

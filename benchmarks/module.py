@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import INTERRUPTED, complain, note, refused
+from edge_emotion.cli.terminal import INTERRUPTED, complain, end_cleanly, note, refused
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
@@ -18,6 +18,7 @@ Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     """Run a program: every error raised on purpose is one line on stderr and its exit code."""
     code = 0
+    end_cleanly()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

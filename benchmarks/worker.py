@@ -62,7 +62,6 @@ class LogitsRequest(msgspec.Struct, frozen=True, tag="logits"):
     path: str
     pixels: str  # .npy, uint8 (N, H, W, C)
     out: str  # .npy to write, float32 (N, labels)
-    batch: int
 
 
 class CropRequest(msgspec.Struct, frozen=True, tag="crops"):
@@ -271,5 +270,5 @@ def peak_rss() -> int:
 def _logits(request: LogitsRequest) -> Written:
     runtime = open_runtime(Path(request.path))
     pixels = np.load(request.pixels, mmap_mode="r")
-    np.save(request.out, logits_of(runtime, pixels, request.batch))
+    np.save(request.out, logits_of(runtime, pixels))
     return Written()

@@ -63,8 +63,12 @@ def find_model(model: str | Path) -> Path:
     Raises:
         UnknownNameError: a bare name that is neither.
         ModelError: a path that does not exist.
+        UsageError: no path.
     """
-    path = Path(model)
+    try:
+        path = Path(model)
+    except TypeError as error:
+        raise UsageError(f"a model is a name or a path, not {type(model).__name__}") from error
     bare = path.parts == (str(model),)
     try:
         there = path.exists()
@@ -140,7 +144,10 @@ def read_card(path: Path) -> ModelCard:
     else:
         text = _card_in_zip(path)
     if text is None:
-        raise ModelError(f"{path}: no card inside: export it again with edge-emotion export")
+        raise ModelError(
+            f"{path}: no card inside: copy it again if it was cut off, or export it again with "
+            "edge-emotion export"
+        )
     return ModelCard.from_json(text, str(path))
 
 

@@ -8,16 +8,21 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
 from edge_emotion.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it onto `path` if the block succeeds.
 
     An interruption or a full disk leaves the old file as it was.
+
+    Args:
+        path: of the file.
+        called: what an error says cannot be written; None: `path`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -42,8 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, RuntimeError) and "errno = " not in reason:
             raise  # h5py tells of a full disk by RuntimeError
+        forbidden = getattr(error, "errno", None) in (EACCES, EPERM, EROFS)
+        advice = "name" if forbidden else "free space or name"
         raise OutputError(
-            f"cannot write {path}: {reason}; free space or name another place"
+            f"cannot write {called or path}: {reason}; {advice} another place"
         ) from error
     finally:
         with suppress(OSError):
@@ -56,7 +63,7 @@ def check_folder(path: Path) -> None:
     Raises:
         OutputError: it cannot be made or written to.
     """
-    with replacing(path / ".writable") as temporary:
+    with replacing(path / ".writable", path) as temporary:
         temporary.touch()
     (path / ".writable").unlink()
 

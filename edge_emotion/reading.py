@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def read_boxes(path: Path) -> Boxes:
     """
     kind = dict[str, list[tuple[float, float, float, float]]]
     try:
-        boxes = msgspec.json.decode(path.read_bytes(), type=kind)
+        boxes = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=kind)
         return {str(Path(name)): own for name, own in boxes.items()}  # as pictures are named
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error

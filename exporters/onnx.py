@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
-from edge_emotion.errors import ConversionError, MissingExtraError, one_line
+from edge_emotion.errors import ConversionError, MissingExtraError, OutputError, one_line
 
 from .fold import fold_factors
 from .pictures import full_range
@@ -140,6 +140,7 @@ def quantize_onnx(model: onnx.ModelProto, calibration: NDArray[np.uint8]) -> onn
 
     Raises:
         ConversionError: onnxruntime failed, or a convolution or matrix product stayed float.
+        OutputError: no room for temporary files.
     """
     with tempfile.TemporaryDirectory() as name:
         source, prepared, target = (Path(name, f"{i}.onnx") for i in range(3))
@@ -159,6 +160,11 @@ def quantize_onnx(model: onnx.ModelProto, calibration: NDArray[np.uint8]) -> onn
                     weight_type=QuantType.QInt8,
                     calibrate_method=CalibrationMethod.MinMax,
                 )
+        except OSError as error:
+            raise OutputError(
+                f"onnx-int8: cannot write temporary files: {error.strerror or error}; free space, "
+                "or set TMPDIR"
+            ) from error
         except Exception as error:  # onnxruntime raises pybind types without a common base
             raise ConversionError(f"onnx-int8: onnxruntime's quantiser failed: {error}") from error
         quantized = onnx.load(target)

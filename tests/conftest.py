@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,3 +77,14 @@ def hardly_distilled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     few = functools.partial(outcome.distill_pictures, steps=2)
     monkeypatch.setattr(outcome, "distill_pictures", few)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Nothing beyond 4 kB can be written, by order of the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, handler)

@@ -172,3 +172,16 @@ def test_long_names_are_cut_to_what_a_file_system_takes(tmp_path, stem, kept):
     names = {f"{kept}-annotated.jpg", f"{kept}-annotated-2.jpg"}
     assert {p.name for p in folder.iterdir()} == names
     assert all(len(name.encode()) <= 216 for name in names)
+
+
+def test_on_a_full_disk_the_copy_that_is_there_stays(tmp_path, request):
+    noise = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    Annotator(tmp_path, LABELS).draw(tmp_path / "a.png", photo())
+    copy = tmp_path / "a-annotated.jpg"
+    whole = copy.read_bytes()
+    request.getfixturevalue("full_disk")
+    with pytest.raises(OutputError, match=r"a-annotated\.jpg: File too large; free space"):
+        Annotator(tmp_path, LABELS).draw(tmp_path / "a.png", photo(label="sad"))
+    assert copy.read_bytes() == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-annotated.jpg", "a.png"]

@@ -177,6 +177,9 @@ def test_find_model_takes_paths_before_names(tmp_path, monkeypatch):
     Path("edge-cnn").mkdir()
     Path("edge-cnn", "card.json").touch()
     assert find_model("edge-cnn") == Path("edge-cnn")
+    for nothing in (None, 3, b"edge-cnn"):
+        with pytest.raises(UsageError, match="a model is a name or a path, not "):
+            find_model(nothing)
 
 
 def test_a_run_folder_does_not_hide_a_shipped_model(tmp_path, monkeypatch):

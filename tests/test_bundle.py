@@ -250,6 +250,14 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "empty" / "install.sh").is_file()
 
 
+def test_another_archive_is_not_made(tmp_path: Path) -> None:
+    for name in ("b.zip", "b.tar", "b.tar.xz"):
+        result = bundle("--out", tmp_path / name)
+        assert result.exit_code == 5
+        assert "name a new folder, or a file ending in .tar.gz" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_an_archive_of_ours_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 
@@ -95,6 +96,12 @@ def test_boxes_of_a_file_by_path_or_name(model_folder, folder):
     a, b, c = map(json.loads, result.stdout.splitlines())
     assert [f["box"] for f in a["faces"]] == [list(patches.BLUE)]
     assert (a["label"], b["label"], c["label"]) == ("sad", "happy", None)
+
+
+def test_boxes_of_a_file_that_windows_wrote(model_folder, folder):
+    text = codecs.BOM_UTF8 + json.dumps({"a.png": [patches.BLUE]}).encode()
+    result = predict(model_folder, folder / "a.png", "--boxes", write_boxes(folder, text))
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_boxes_are_found_however_the_path_is_written(model_folder, folder, monkeypatch):

@@ -289,11 +289,15 @@ def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 5
     assert done.stderr.splitlines() == [
-        "edge-emotion: cannot write the output: No space left on device"
+        "edge-emotion: cannot write the output: No space left on device; if there is room, "
+        "temporary files have none: set TMPDIR"
     ]
 
 
-def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_its_kin_end_with_130(
+    model_folder: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     command = [sys.executable, "-c", MAIN, "predict",
                "--model", str(model_folder), "--faces", "off", "-"]  # fmt: skip
     with subprocess.Popen(
@@ -303,7 +307,7 @@ def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         # A background job inherits "ignore", and Python then leaves it so.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -312,7 +316,7 @@ def test_ctrl_c_ends_with_130(model_folder: Path, tmp_path: Path) -> None:
         process.stdin.write(f"{picture}\n")
         process.stdin.flush()
         assert str(picture) in process.stdout.readline()  # it is at work, waiting for the next
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     assert complaint.splitlines() == ["edge-emotion: interrupted"]

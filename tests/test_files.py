@@ -6,8 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import resource
-import signal
 from pathlib import Path
 
 import pytest
@@ -29,17 +27,6 @@ def path(tmp_path):
 
 def untouched(path: Path) -> bool:
     return path.read_bytes() == OLD and list(path.parent.iterdir()) == [path]
-
-
-@pytest.fixture
-def full_disk():
-    """Nothing beyond 4 kB can be written, by order of the kernel."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_new_file_replaces_the_old_and_folders_are_made(path):

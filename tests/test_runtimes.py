@@ -16,6 +16,7 @@ from edge_emotion.runtimes import (
     MAX_THREADS,
     check_batch,
     check_runtime_name,
+    logits_of,
     open_runtime,
     runtime_name,
 )
@@ -293,3 +294,17 @@ def test_keras_gives_logits_from_before_the_softmax(tmp_path):
     assert (shape, outputs) == ([8, 8, 1], 3)
     assert "no layer named 'logits'" in errors[0]
     assert "not a .keras file" in errors[1]
+
+
+@pytest.mark.parametrize(("side", "batches"), [(8, [64, 64, 2]), (1200, [1] * 3), (400, [8, 2])])
+def test_large_pictures_are_run_fewer_at_a_time(side, batches):
+    seen = []
+
+    class Sums:
+        def logits(self, batch):
+            seen.append(len(batch))
+            return batch.sum(axis=(1, 2), dtype=np.float32)
+
+    pixels = np.full((sum(batches), side, side, 3), 2, np.uint8)
+    np.testing.assert_array_equal(logits_of(Sums(), pixels), np.full((len(pixels), 3), 2 * side**2))
+    assert seen == batches

@@ -50,6 +50,13 @@ def test_damaged_pictures_are_named_and_make_the_exit_code_4(faces: Path, tmp_pa
     assert ModelCard.read(tmp_path / "run" / "model").data.dropped["unreadable"] == 2
 
 
+def test_the_same_picture_under_two_labels_is_told(faces: Path, tmp_path: Path) -> None:
+    first = min((faces / "sad").iterdir())
+    (faces / "happy" / "copy.png").write_bytes(first.read_bytes())
+    result = train(faces, "--run", tmp_path / "run", *SMALL)
+    assert "2 pictures are under more than one label, pixel by pixel the same" in result.stderr
+
+
 def test_a_subject_that_no_picture_has_is_refused(faces: Path, tmp_path: Path) -> None:
     result = train(faces, "--run", tmp_path / "run", "--subject", "person[0-9]+", *SMALL)
     assert result.exit_code == 2

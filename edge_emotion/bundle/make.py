@@ -29,6 +29,8 @@ from edge_emotion.runtimes import runtime_name
 
 MANIFEST = "MANIFEST.sha256"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+#: A folder is not meant by such a name.
+OTHER_ARCHIVES = (".zip", ".tar", ".gz", ".xz", ".bz2", ".zst", ".7z")
 LONGEST_NAME = 100  # of a file in a USTAR archive, bytes
 #: An empty venv with pip in it, bytecode included.
 _VENV_BYTES = 24 << 20
@@ -160,7 +162,7 @@ def _check_detector(path: Path) -> None:
 
 def _check_place(out: Path, is_archive: bool, overwrite: bool) -> None:
     """See that `out` can be written, before anything is downloaded."""
-    if not out.name:
+    if not out.name or (out.suffix in OTHER_ARCHIVES and not is_archive):
         raise OutputError(f"cannot write {out}: name a new folder, or a file ending in .tar.gz")
     if is_archive:
         if not out.exists():

@@ -22,7 +22,7 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import INTERRUPTED, complain, refused
+from edge_emotion.cli.terminal import INTERRUPTED, complain, end_cleanly, refused
 from edge_emotion.errors import EdgeEmotionError
 
 
@@ -117,6 +117,7 @@ def _open_closed_streams() -> None:
 def main() -> None:
     """Entry point of ``edge-emotion``."""
     _open_closed_streams()
+    end_cleanly()
     try:
         try:
             app()

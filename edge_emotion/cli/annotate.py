@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_emotion.files import replacing
+from edge_emotion.files import write_bytes
 from edge_emotion.preprocess import open_picture
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class Annotator:
                 text = f"{photo.label} {photo.score:.0%}" + (" (uncertain)" * photo.uncertain)
             size = max(14, min(image.size) // 16)
             _label(draw, image.size, (0, image.height), text, size, (220, 220, 220))
-        with replacing(self.folder / self._name(path)) as temporary:
-            image.save(temporary, "JPEG", quality=92)
+        buffer = io.BytesIO()  # on a full disk pillow leaves half a file, and says nothing
+        image.save(buffer, "JPEG", quality=92)
+        write_bytes(self.folder / self._name(path), buffer.getvalue())
 
     def _name(self, path: Path) -> str:
         # File systems take 255 bytes of name; a character cut in two goes.

@@ -155,7 +155,7 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
     try:
         is_folder = path.is_dir()
     except (OSError, ValueError) as error:
-        yield _NothingFoundError(argument, str(error))
+        yield _NothingFoundError(argument, getattr(error, "strerror", None) or str(error))
         return
     if is_folder:
         closed: list[OSError] = []

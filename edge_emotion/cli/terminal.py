@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sized
+from errno import EDQUOT, ENOSPC
 from typing import TypeVar
 
 from edge_emotion.errors import InputError, OutputError
 
 T = TypeVar("T")
 
-#: Exit code after Ctrl-C.
+#: Exit code after Ctrl-C, SIGTERM or SIGHUP.
 INTERRUPTED = 130
+
+
+def end_cleanly() -> None:
+    """Take SIGTERM and SIGHUP for Ctrl-C, so that temporary files go; what is ignored stays so."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def complain(line: str) -> None:
@@ -35,7 +44,10 @@ def refused(error: OSError) -> int:
         complain(f"{error.filename}: {error.strerror}")
         return InputError.exit_code
     if not isinstance(error, BrokenPipeError):  # the reader left: nobody to tell
-        complain(f"cannot write the output: {error.strerror or error}")
+        line = f"cannot write the output: {error.strerror or error}"
+        if error.errno in (None, ENOSPC, EDQUOT):  # numpy's has no number
+            line += "; if there is room, temporary files have none: set TMPDIR"
+        complain(line)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return OutputError.exit_code
 

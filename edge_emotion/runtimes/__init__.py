@@ -16,6 +16,9 @@ MAX_THREADS = 256
 
 RuntimeName = Literal["onnx", "litert", "keras"]
 
+#: Of the pixels that are run at once: a network's activations take a hundred times as much.
+BATCH_BYTES = 1 << 22
+
 #: Which engine runs a file, by the ending that the exporters give it.
 BY_SUFFIX: dict[str, RuntimeName] = {".onnx": "onnx", ".tflite": "litert", ".keras": "keras"}
 
@@ -40,14 +43,14 @@ class Runtime(Protocol):
         ...
 
 
-def logits_of(runtime: Runtime, pixels: NDArray[np.uint8], batch: int = 64) -> NDArray[np.float32]:
-    """Logits (N, labels) of any number of pictures; `pixels` may be a memory map.
+def logits_of(runtime: Runtime, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits (N, labels) of any number of pictures, in batches of a bounded size.
 
     Args:
         runtime: runs them.
-        pixels: uint8 (N, H, W, C), N >= 1.
-        batch: pictures at a time; the last batch has what is left.
+        pixels: uint8 (N, H, W, C), N >= 1; possibly a memory map.
     """
+    batch = min(64, max(1, BATCH_BYTES // pixels[0].nbytes))
     starts = range(0, len(pixels), batch)
     return np.concatenate(
         [runtime.logits(np.ascontiguousarray(pixels[i : i + batch])) for i in starts]

@@ -75,7 +75,8 @@ def gather(
         config: input, subjects.
         cache: file for the pixels.
         progress: title -> wrapper of a loop.
-        log: told in a line of subjects that not every picture has.
+        log: told in a line of subjects that not every picture has, and of pictures under several
+            labels.
         warn: told in a line of each picture that cannot be read.
 
     Raises:
@@ -92,6 +93,11 @@ def gather(
         progress=progress(f"reading {dataset.name}"),
         warn=warn,
     )
+    if said_twice := _under_several_labels(loaded):
+        log(
+            f"{len(said_twice)} pictures are under more than one label, pixel by pixel the same, "
+            f"such as {loaded.keys[said_twice[0]]}: nothing can be learnt from them"
+        )
     groups, alike = duplicate_groups(loaded, subject=config.subject)
     if config.subject is not None:
         named = sum(re.search(config.subject, key) is not None for key in loaded.keys)
@@ -102,6 +108,13 @@ def gather(
         if named < len(loaded):
             log(f"--subject: {named} of {len(loaded)} pictures have it in their path")
     return Gathered(dataset, labelled.chosen, loaded, unreadable, groups, alike)
+
+
+def _under_several_labels(loaded: LoadedPictures) -> list[int]:
+    pairs = np.unique(np.stack([loaded.hashes, loaded.labels.astype(np.uint64)]), axis=1)
+    hashes, labels = np.unique(pairs[0], return_counts=True)
+    found: list[int] = np.flatnonzero(np.isin(loaded.hashes, hashes[labels > 1])).tolist()
+    return found
 
 
 def fingerprint(loaded: LoadedPictures, parts: Splits) -> str:

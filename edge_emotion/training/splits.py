@@ -297,8 +297,8 @@ def fold_pictures(
     fewest = counts.max() if rare else counts.min()
     if fewest < folds:
         raise DataError(
-            f"too few pictures to divide into {folds} parts: a label has only {fewest} "
-            "(duplicates counted once); add pictures, ask for fewer folds or larger fractions"
+            f"too few pictures to divide: a label has only {fewest} (duplicates counted once), and "
+            f"{folds} are needed; add pictures, ask for fewer folds or larger fractions"
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -450,7 +450,8 @@ def test_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> None:
         )
     assert done.returncode == 5
     assert done.stderr.splitlines()[-1] == (
-        "edge-emotion: cannot write the output: No space left on device"
+        "edge-emotion: cannot write the output: No space left on device; if there is room, "
+        "temporary files have none: set TMPDIR"
     )
     assert PeersReport.read(report).models == ["tiny"]  # what was measured is not lost
     (tmp_path / "file").touch()
