@@ -345,6 +345,16 @@ def test_the_photographs_own_folder_is_not_written_to(photographs):
     assert {p: p.read_bytes() for p in photographs.rglob("*.*")} == before
 
 
+def test_nor_is_one_with_other_pictures(photographs, tmp_path):
+    own = tmp_path / "own" / "happy" / "mine.png"
+    own.parent.mkdir(parents=True)
+    photograph((0, 0)).save(own)
+    result = crop(photographs, "--out", tmp_path / "own")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("holds pictures that are not crops: name a new folder\n")
+    assert [p for p in (tmp_path / "own").rglob("*") if p.is_file()] == [own]
+
+
 @pytest.mark.parametrize("inside", ["crops", "happy", "happy/crops", "../photographs/new"])
 def test_nor_is_a_folder_inside_of_it(photographs, inside):
     """Its crops would be photographs of the next run."""

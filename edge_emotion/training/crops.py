@@ -75,9 +75,11 @@ def crop_faces(
     except ValueError as error:
         raise UsageError(f"--margin times --context: {error}") from error
     paths = _places(dataset.samples, out)
+    there = {path for path in out.rglob("*.png") if not is_hidden(path, out)}
+    if there and not (out / CROPS_NAME).exists():
+        raise UsageError(f"{out} holds pictures that are not crops: name a new folder")
     # First, so that the crops of an interrupted run are not taken for whole pictures.
     _claim(out, CropRecord(context, face, finder.name, 0, 0))
-    there = {path for path in out.rglob("*.png") if not is_hidden(path, out)}
     if strays := sorted(there - set(paths.values())):
         named = ", ".join(map(str, strays[:STRAYS])) + (", ..." if len(strays) > STRAYS else "")
         raise UsageError(
