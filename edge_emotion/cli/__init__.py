@@ -22,7 +22,7 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import INTERRUPTED, complain, end_cleanly, refused
+from edge_emotion.cli.terminal import complain, end_cleanly, interrupted, refused
 from edge_emotion.errors import EdgeEmotionError
 
 
@@ -37,9 +37,8 @@ class _Group(TyperGroup):
         except EdgeEmotionError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            complain("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            raise typer.Exit(interrupted(error)) from None
         except MemoryError:
             complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
             raise typer.Exit(EdgeEmotionError.exit_code) from None
@@ -123,7 +122,7 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()  # of --help and --version
-    except KeyboardInterrupt:  # before a command began
-        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:  # before a command began
+        raise SystemExit(interrupted(error)) from None
     except OSError as error:
         raise SystemExit(refused(error)) from None

@@ -6,22 +6,43 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sized
+from contextlib import suppress
 from errno import EDQUOT, ENOSPC
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from edge_emotion.errors import InputError, OutputError
 
 T = TypeVar("T")
 
-#: Exit code after Ctrl-C, SIGTERM or SIGHUP.
+#: Exit code after Ctrl-C.
 INTERRUPTED = 130
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """Ctrl-C by another signal."""
 
 
 def end_cleanly() -> None:
     """Take SIGTERM and SIGHUP for Ctrl-C, so that temporary files go; what is ignored stays so."""
+
+    def interrupt(number: int, _: object) -> NoReturn:
+        raise _TerminatedError(number)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, interrupt)
+
+
+def interrupted(by: KeyboardInterrupt, line: str = "interrupted") -> int:
+    """Say so, once all is cleaned up; the exit code. SIGTERM and SIGHUP then end the program."""
+    complain(line)
+    if isinstance(by, _TerminatedError):
+        with suppress(OSError):
+            sys.stdout.flush()
+        (number,) = by.args
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return INTERRUPTED
 
 
 def complain(line: str) -> None:

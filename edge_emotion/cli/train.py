@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
-from edge_emotion.cli.terminal import LeftOut, complain, note, progress
+from edge_emotion.cli.terminal import LeftOut, interrupted, note, progress
 
 
 def train(
@@ -254,12 +254,10 @@ def train(
             data, settings, plan,
             progress=progress, callbacks=epoch_lines, log=note, warn=left_out,
         )  # fmt: skip
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         kept = f"epochs that are finished are in {run}: --resume goes on"
-        complain(
-            f"interrupted: {kept if has_epochs(run) else 'no epoch was over, nothing is kept'}"
-        )
-        raise typer.Exit(130) from None
+        line = f"interrupted: {kept if has_epochs(run) else 'no epoch was over, nothing is kept'}"
+        raise typer.Exit(interrupted(error, line)) from None
     for e in card.evaluations:
         low, high = e.accuracy_interval
         line = (

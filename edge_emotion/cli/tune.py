@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
-from edge_emotion.cli.terminal import LeftOut, complain, note, progress
+from edge_emotion.cli.terminal import LeftOut, interrupted, note, progress
 from edge_emotion.cli.train import epoch_lines
 from edge_emotion.errors import UsageError, require
 
@@ -111,9 +111,9 @@ def tune(
             data, base, named, space, plan, Beside,
             progress=progress, callbacks=epoch_lines, report=_report, log=note, warn=left_out,
         )  # fmt: skip
-    except KeyboardInterrupt:
-        complain(f"interrupted: what is finished is in {out}: --resume goes on")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        line = f"interrupted: what is finished is in {out}: --resume goes on"
+        raise typer.Exit(interrupted(error, line)) from None
     _print(found)
     note(f"every trial: {out / 'trials.json'}; a file for train --config each: {out}/front-N.toml")
     left_out.raise_if_any()
