@@ -24,13 +24,7 @@ from edge_emotion.card import InputSpec
 from edge_emotion.errors import EdgeEmotionError, InputError, MissingExtraError
 from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
-from edge_emotion.runtimes import (
-    Runtime,
-    RuntimeName,
-    logits_of,
-    open_runtime,
-    runtime_name,
-)
+from edge_emotion.runtimes import Runtime, RuntimeName, logits_of, open_runtime, runtime_name
 
 from .layer import Layer
 

@@ -1,8 +1,7 @@
 """Figures from logits: accuracy and its kin, calibration, one model beside another.
 
-`fit_confidence` and tests need scipy, `evaluate` scikit-learn as well (extras
-``export``, ``train`` and ``bench`` bring both); the rest, also `compare` without labels, needs
-numpy alone.
+`fit_confidence` and tests need scipy, `evaluate` scikit-learn as well (extras ``export``, ``train``
+and ``bench`` bring both); the rest, also `compare` without labels, needs numpy alone.
 """
 
 from __future__ import annotations

@@ -150,8 +150,7 @@ class RandomQuality(layers.Layer):  # type: ignore[misc]
 def _binomial(images: Any, axis: int, hole: int) -> Any:
     """Blur by the binomial kernel 1 4 6 4 1 along an axis, its taps `hole` pixels apart.
 
-    Of sums: on CPUs TensorFlow's depthwise convolution takes more than ten times as long, and made
-    augmentation the larger part of a small network's training step.
+    Of sums: on CPUs TensorFlow's depthwise convolution takes several times as long.
 
     Returns:
         `images`, by 4 * `hole` pixels shorter along the axis.

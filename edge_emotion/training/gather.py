@@ -96,7 +96,7 @@ def gather(
     if said_twice := _under_several_labels(loaded):
         log(
             f"{len(said_twice)} pictures are under more than one label, pixel by pixel the same, "
-            f"such as {loaded.keys[said_twice[0]]}: nothing can be learnt from them"
+            f"such as {loaded.keys[said_twice[0]]}: no network can have all of them right"
         )
     groups, alike = duplicate_groups(loaded, subject=config.subject)
     if config.subject is not None:
