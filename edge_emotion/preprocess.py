@@ -40,8 +40,8 @@ PICTURE_SUFFIXES = frozenset(
 LUMA = np.array([19595, 38470, 7471], np.float32) / 65536
 
 #: A side that shrinks by 6 or more is first averaged over whole pixels, to this many times its new
-#: length or more, and only then filtered. Of the bilinear filter only, which hardly tells: it takes
-#: less than half the time so. The others would give other pixels than pillow's own.
+#: length or more, and only then filtered. Of the bilinear filter only, which hardly tells, and
+#: is much faster so. The others would give other pixels than pillow's own.
 REDUCING_GAP = 3.0
 
 FILTERS = {
