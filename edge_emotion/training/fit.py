@@ -35,6 +35,7 @@ from edge_emotion.training.checkpoints import (
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import EarlierModel, Teaching
 from edge_emotion.training.loading import LoadedPictures
+from edge_emotion.training.memory import keep_freed_memory
 from edge_emotion.training.recogniser import take_statistics
 from edge_emotion.training.weights import take_weights
 
@@ -66,7 +67,9 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         weights: NDArray[np.float32],
         epoch: int,
     ) -> None:
-        super().__init__()
+        # More than one turns off tf.data's tuning, whose thread can hold the end of an epoch up for
+        # as long as the epoch took.
+        super().__init__(workers=2)
         self.loaded, self.indices, self.times = loaded, indices, times
         self.asked, self.weights = asked, weights
         self.batch_size, self.seed, self.mixup = config.batch_size, config.seed, config.mixup
@@ -215,6 +218,7 @@ def fit(
         UsageError: the input is too small, or earlier models do not fit.
         InputError: what `folder` holds is damaged.
     """
+    keep_freed_memory()
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
