@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import complain, end_cleanly, interrupted, note, refused
+from edge_emotion.cli.terminal import ENDINGS, complain, end_cleanly, ended, note
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
@@ -22,13 +22,8 @@ def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     try:
         main(sys.argv[1:])
         sys.stdout.flush()
-    except EdgeEmotionError as error:
-        complain(str(error))
-        code = error.exit_code
-    except KeyboardInterrupt as error:
-        code = interrupted(error)
-    except OSError as error:
-        code = refused(error)
+    except ENDINGS as error:
+        code = ended(error)
     raise SystemExit(code)
 
 

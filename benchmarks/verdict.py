@@ -137,9 +137,9 @@ def _cause(report: BenchReport, int8: ArtefactResult, f32: ArtefactResult) -> st
         )
     if machine.has_dot_product is False:
         return (
-            "this processor has no int8 dot-product instruction (VNNI on x86, dotprod on ARM), so "
-            f"{int8.engine}'s int8 kernels do hardly more work per instruction than its float "
-            "ones, and the steps that quantise come on top; the file is smaller all the same"
+            "this processor has no int8 dot-product instruction (VNNI on x86, dotprod on ARM), and "
+            f"without one {int8.engine}'s int8 kernels gain less than quantising costs; "
+            "the file is smaller all the same"
         )
     if int8.recipe == "tflite-int8-dynamic":
         return "its activations stay float and are quantised anew in every layer of every run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_emotion.card import (
@@ -105,11 +106,17 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
         else f"Probabilities are softmax(logits / {confidence.temperature:.3f}); a top probability "
         f"under {confidence.threshold:.3f} is reported as `uncertain`. Fitted on "
         f"{confidence.fitted_on} ({confidence.samples} pictures) so that "
-        f"{confidence.coverage:.0%} of them are not uncertain.",
+        f"{confidence.coverage:.0%} of them are not uncertain." + _fitted_to(card.evaluations),
         "## Exports",
         _exports(card.exports) if card.exports else "None yet: `edge-emotion export` makes them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _fitted_to(evaluations: Sequence[Evaluation]) -> str:
+    if not any(e.data.endswith(" valid") for e in evaluations):
+        return ""
+    return " So the figures of `valid` above are optimistic, their ECE most of all."
 
 
 def _face(face: FaceCrop) -> list[str]:

@@ -1,8 +1,10 @@
 """A picture -> the uint8 tensor that a model is fed.
 
-The only such code: training, calibration, prediction and benchmark all call it, so none of them
-sees other pixels of one file than the others. Faces that `edge_emotion.training.crops` has cut out
-beforehand have been resized once more than those that prediction cuts: they are a little softer.
+The only such code: training, calibration, prediction and benchmark all call it, so that each
+makes the same pixels of the same picture. Of crops with surroundings, which
+`edge_emotion.training.crops` makes, training, calibration and benchmark take the square within,
+prediction the whole. They have been resized once more than the faces that prediction cuts: they are
+a little softer.
 Float scaling is inside the graphs.
 """
 

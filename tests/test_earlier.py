@@ -102,7 +102,7 @@ def test_a_mirrored_teacher_answers_for_the_picture_and_its_mirror_image() -> No
 
 def test_a_teacher_without_a_prior_is_given_that_of_the_training_pictures() -> None:
     data = teacher([1.0, 0.0, 0.0], LABELS, temperature=2.0)
-    frequencies = np.array([60.0, 30.0, 10.0], np.float32)
+    shares = np.array([60.0, 30.0, 10.0], np.float32)
     view = np.full((1, 16, 16, 1), 255.0, np.float32)
     own = np.array([[0.3, -0.2, 1.0]], np.float32)
     log_own = own[0] - np.log(np.exp(own[0]).sum())
@@ -111,7 +111,7 @@ def test_a_teacher_without_a_prior_is_given_that_of_the_training_pictures() -> N
         ("uniform", softmax([1 / 2 + np.log(6), np.log(3), 0])),
     ):
         model = replace(data, prior=prior)
-        layer = Teaching([model], LABELS, frequencies, ONES, share=1.0, mirror=False)
+        layer = Teaching([model], LABELS, shares, ONES, share=1.0, mirror=False)
         layer(own, view, ALL)
         assert float(layer.losses[0]) == pytest.approx(-(answer @ log_own), rel=1e-5)
 
@@ -645,3 +645,23 @@ def test_a_uniform_prior_is_of_what_a_picture_weighs(tmp_path: Path) -> None:
     shares = np.log([36 * w[0] + 6 * split * 0.5, 6 * w[1], 6 * split * 0.5])
     moved = taken_by_a_uniform_prior(votes, 1.0, tmp_path)
     np.testing.assert_allclose(moved, shares.mean() - shares, atol=1e-4)
+
+
+def test_a_uniform_teacher_is_given_what_a_uniform_prior_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    class Recorded(Teaching):
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            given.append(self.log_prior)
+
+    monkeypatch.setattr("edge_emotion.training.fit.Teaching", Recorded)
+    targets = np.eye(3, dtype=np.float32)[np.array([0] * 32 + [1] * 12 + [2] * 4)]
+    loaded, everything = replace(pictures(), targets=targets), np.arange(48)
+    config = replace(CONFIG, epochs=1, balance=0.5)
+    uniform = replace(teacher([1.0, 0.0, 0.0], LABELS), prior="uniform")
+    fit(config, loaded, everything, everything, tmp_path, LABELS, teachers=[uniform])
+    shares = np.sqrt([32, 12, 4])
+    np.testing.assert_allclose(given[0], np.log(shares / shares.sum()), atol=1e-5)

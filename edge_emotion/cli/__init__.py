@@ -22,8 +22,7 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import complain, end_cleanly, interrupted, refused
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.cli.terminal import ENDINGS, end_cleanly, ended
 
 
 class _Group(TyperGroup):
@@ -34,16 +33,8 @@ class _Group(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a full disk can still be reported
             return result
-        except EdgeEmotionError as error:
-            complain(str(error))
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt as error:
-            raise typer.Exit(interrupted(error)) from None
-        except MemoryError:
-            complain("out of memory: use smaller pictures, batches or fewer pictures at a time")
-            raise typer.Exit(EdgeEmotionError.exit_code) from None
-        except OSError as error:
-            raise typer.Exit(refused(error)) from None
+        except ENDINGS as error:
+            raise typer.Exit(ended(error)) from None
 
 
 app = typer.Typer(
@@ -122,7 +113,5 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()  # of --help and --version
-    except KeyboardInterrupt as error:  # before a command began
-        raise SystemExit(interrupted(error)) from None
-    except OSError as error:
-        raise SystemExit(refused(error)) from None
+    except ENDINGS as error:  # before a command began, or once it was over
+        raise SystemExit(ended(error)) from None

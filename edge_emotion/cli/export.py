@@ -71,25 +71,27 @@ def export(
         ),
     ] = 0.98,
     samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
-    seed: Annotated[int, typer.Option(help="Of the draw.", min=0)] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed of the draw.", min=0)] = 1,
     labels: Annotated[
         str | None,
-        typer.Option(help="Of a Keras file without a card: comma-separated, as its outputs."),
+        typer.Option(
+            help="For a Keras file without a card: comma-separated, in the order of its outputs."
+        ),
     ] = None,
     scale: Annotated[
         float,
         typer.Option(
-            help="Of a Keras file without a card: factor on pixels 0..255, as in its training "
+            help="For a Keras file without a card: factor on pixels 0..255, as in its training "
             "(0.00392156862745098 for rescale=1/255)."
         ),
     ] = 1.0,
     offset: Annotated[
-        float, typer.Option(help="Of a Keras file without a card: added after --scale.")
+        float, typer.Option(help="For a Keras file without a card: added after --scale.")
     ] = 0.0,
     resize: Annotated[
         str | None,
         typer.Option(
-            help="Of a Keras file without a card: how pictures came to its size in training: "
+            help="For a Keras file without a card: how pictures came to its size in training: "
             "nearest (as ImageDataGenerator does), box, bilinear, hamming, bicubic or lanczos, all "
             "as pillow has them, bilinear from a factor of 6 on with reducing_gap=3.  "
             "[default: bilinear]"

@@ -13,7 +13,7 @@ from edge_emotion.cli.terminal import note
 def fetch(
     name: Annotated[str, typer.Argument(help="yunet: the face detector, 230 kB, MIT licence.")],
 ) -> None:
-    """Fetch a file that is not ours to ship from its publisher, and print where it lies.
+    """Fetch a third-party file from its publisher, and print where it lies.
 
     Over https, with a checksum that is pinned. Broken off, it goes on when asked again. Nothing is
     ever fetched by another command.

@@ -25,7 +25,7 @@ RuntimeOption = Annotated[
     str | None,
     typer.Option(help="onnx, litert or keras.  [default: onnx, or what runs the file]"),
 ]
-ThreadsOption = Annotated[int, typer.Option(help="Of the engine.")]
+ThreadsOption = Annotated[int, typer.Option(help="Threads of the inference engine.")]
 FacesOption = Annotated[
     Faces,
     typer.Option(
@@ -41,7 +41,7 @@ DetectorOption = Annotated[
     ),
 ]
 MaxFacesOption = Annotated[
-    int, typer.Option(min=1, help="Of those found in a picture, largest first.")
+    int, typer.Option(min=1, help="How many faces of a picture are read at most, largest first.")
 ]
 LabelsOption = Annotated[
     str | None, typer.Option(help="Comma-separated, in order.  [default: all of the data]")

@@ -10,12 +10,14 @@ from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from typing import NoReturn, TypeVar
 
-from edge_emotion.errors import InputError, OutputError
+from edge_emotion.errors import EdgeEmotionError, InputError, OutputError
 
 T = TypeVar("T")
 
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
+#: What a program ends by in one line; all else is a bug, and a traceback.
+ENDINGS = (EdgeEmotionError, KeyboardInterrupt, MemoryError, OSError)
 
 
 class _TerminatedError(KeyboardInterrupt):
@@ -55,7 +57,22 @@ def note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def refused(error: OSError) -> int:
+def ended(by: BaseException) -> int:
+    """Say in one line what ended the program, one of `ENDINGS`; the exit code."""
+    if isinstance(by, KeyboardInterrupt):
+        return interrupted(by)
+    if isinstance(by, OSError):
+        return _refused(by)
+    if isinstance(by, MemoryError):
+        by = EdgeEmotionError(
+            "out of memory: use smaller pictures, batches or fewer pictures at a time"
+        )
+    assert isinstance(by, EdgeEmotionError)
+    complain(str(by))
+    return by.exit_code
+
+
+def _refused(error: OSError) -> int:
     """Say what the system refused, where nobody expected it; the exit code.
 
     Without a name it was stdout, a full disk behind it or a reader that left: what is buffered for

@@ -34,7 +34,7 @@ def train(
         typer.Option(help="Name of the model.  [default: --out's last part, or the architecture]"),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of hyper-parameters; options here go first.")
+        Path | None, typer.Option(help="TOML file of hyper-parameters; options override it.")
     ] = None,
     labels: LabelsOption = None,
     learn_all: LearnAllOption = None,
@@ -74,24 +74,26 @@ def train(
     architecture: Annotated[
         str | None, typer.Option(help="edge-cnn, baseline-cnn or face-resnet.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures per step.")] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width, pixels.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 grey, 3 RGB.")] = None,
-    width: Annotated[float | None, typer.Option(help="Factor on the channels.")] = None,
+    width: Annotated[float | None, typer.Option(help="Factor on the number of channels.")] = None,
     body: Annotated[
         str | None,
         typer.Option(
-            help='Of edge-cnn, stage by stage; its own is "c32/2 r p c64 r p c96 r" '
+            help='Backbone of edge-cnn, stage by stage; its own is "c32/2 r p c64 r p c96 r" '
             "(docs/tune.md), with --initial that of the model."
         ),
     ] = None,
-    dropout: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout rate, 0 to 1.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Of AdamW, times the learning rate per step.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +136,7 @@ def train(
         ),
     ] = None,
     teacher_share: Annotated[
-        float | None, typer.Option(help="Of the teachers in the loss, 0 to 1.")
+        float | None, typer.Option(help="Share of the teachers in the loss, 0 to 1.")
     ] = None,
     cross_fit: Annotated[
         bool | None,
@@ -148,14 +150,15 @@ def train(
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Epochs without a better validation loss.")
+        int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
     ] = None,
     subject: SubjectOption = None,
     valid_fraction: Annotated[
-        float | None, typer.Option(help="Where the publisher has no validation split.")
+        float | None,
+        typer.Option(help="Share for validation, where the publisher has no such split."),
     ] = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Where the publisher has no test split.")
+        float | None, typer.Option(help="Share for testing, where the publisher has no such split.")
     ] = None,
     refit: Annotated[
         float | None,
@@ -167,7 +170,7 @@ def train(
     coverage: Annotated[
         float | None, typer.Option(help="Share of pictures that are not uncertain.")
     ] = None,
-    flip: Annotated[bool | None, typer.Option(help="Augment: left and right.")] = None,
+    flip: Annotated[bool | None, typer.Option(help="Augment: horizontal flips.")] = None,
     rotation: Annotated[float | None, typer.Option(help="Augment: degrees.")] = None,
     zoom: Annotated[float | None, typer.Option(help="Augment: factor 1 + this.")] = None,
     framing: Annotated[

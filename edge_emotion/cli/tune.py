@@ -27,7 +27,9 @@ def tune(
     trials: Annotated[
         int, typer.Option(help="Candidates in all, those of an earlier run included.")
     ] = 30,
-    epochs: Annotated[int, typer.Option(help="Of a trial: few, they rank candidates only.")] = 8,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs of a trial: few, they rank candidates only.")
+    ] = 8,
     fraction: Annotated[
         float, typer.Option(help="Share of the training pictures that trials learn from.")
     ] = 1.0,
@@ -67,7 +69,8 @@ def tune(
     learn_all: LearnAllOption = None,
     subject: SubjectOption = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of the split, the trainings and the suggestions.")
+        int | None,
+        typer.Option(help="Random seed of the split, the trainings and the suggestions."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the search in --out.")

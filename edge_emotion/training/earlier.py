@@ -321,13 +321,13 @@ class Teaching(layers.Layer):  # type: ignore[misc]
     teacher's answer is the mean of those to the view and to its mirror image, which is the better
     answer wherever pictures may be flipped, and costs the teacher's time twice.
 
-    A teacher of prior "uniform" is given the labels' frequencies back: the network learns them from
-    its targets, and two priors in one loss would be neither.
+    A teacher of prior "uniform" is given the labels' shares in the loss back: the network learns
+    them from its targets, and two priors in one loss would be neither.
 
     Args:
         teachers: one or more.
         labels: of the network.
-        frequencies: of the labels in the training targets, positive, of any sum, (labels,).
+        shares: of the labels in the targets' part of the loss, positive, of any sum, (labels,).
         weights: of the labels in the loss, (labels,).
         share: of the teachers in the loss, 0..1.
         mirror: see above.
@@ -341,7 +341,7 @@ class Teaching(layers.Layer):  # type: ignore[misc]
         self,
         teachers: Sequence[EarlierModel],
         labels: Sequence[str],
-        frequencies: NDArray[np.float32],
+        shares: NDArray[np.float32],
         weights: NDArray[np.float32],
         share: float,
         *,
@@ -358,7 +358,7 @@ class Teaching(layers.Layer):  # type: ignore[misc]
             )
             for teacher in teachers
         )
-        self.log_prior = np.log(frequencies / frequencies.sum())
+        self.log_prior = np.log(shares / shares.sum())
         self.label_weights, self.share, self.mirror = weights, share, mirror
 
     @staticmethod

@@ -227,6 +227,8 @@ def fit(
     times = times_shown([loaded.datasets[i] for i in train], config.balance_data)
     shown = times.astype(np.float32)[:, None] * loaded.targets[train]
     weights = label_weights(shown.sum(axis=0), config.balance)
+    # Of the labels in the loss, where a picture weighs what its target does.
+    shares = (shown * (loaded.targets[train] @ weights)[:, None]).sum(axis=0)
     history_file = folder / HISTORY_NAME
     history: History = []
     if resume and history_file.exists():
@@ -245,7 +247,7 @@ def fit(
             if asked is None:
                 asked = np.ones((len(loaded), len(teachers)), np.bool_)
             teaching = Teaching(
-                teachers, labels, shown.sum(axis=0), weights, config.teacher_share,
+                teachers, labels, shares, weights, config.teacher_share,
                 mirror=config.flip, precision=config.precision,
             )  # fmt: skip
         network = in_precision(network, config.precision)
@@ -271,12 +273,11 @@ def fit(
     logits_model = build(config, len(labels))
     read_variables(folder / KEPT_NAME, logits_model.weights)
     if config.prior == "uniform":
-        shares = (shown * (loaded.targets[train] @ weights)[:, None]).sum(axis=0)
         _assume_uniform_prior(logits_model, shares)
     return Fitted(logits_model, history, kept_epoch(history, config))
 
 
-def _assume_uniform_prior(logits_model: keras.Model, prior: NDArray[np.float32]) -> None:
+def _assume_uniform_prior(logits_model: keras.Model, shares: NDArray[np.float32]) -> None:
     """Take the logarithm of the labels' shares in the loss, (labels,), from the last bias.
 
     Menon et al., "Long-tail learning via logit adjustment", ICLR 2021. The mean is kept. The shares
@@ -284,8 +285,8 @@ def _assume_uniform_prior(logits_model: keras.Model, prior: NDArray[np.float32])
     """
     head = logits_model.get_layer(OUTPUT_NAME)
     kernel, bias = head.get_weights()
-    shares = np.log(prior)
-    head.set_weights([kernel, bias - (shares - shares.mean())])
+    prior = np.log(shares)
+    head.set_weights([kernel, bias - (prior - prior.mean())])
 
 
 def _training_model(
@@ -336,7 +337,9 @@ def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         )
     if config.optimizer == "adam":
         return keras.optimizers.Adam(rate)
-    return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    adamw = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    adamw.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return adamw
 
 
 def predict_logits(

@@ -64,7 +64,7 @@ def make_space(
         "learning_rate": FloatDistribution(5e-4, 8e-3, log=True),
         "dropout": FloatDistribution(0.0, 0.5),
         "balance": FloatDistribution(0.0, 1.0),
-        "weight_decay": FloatDistribution(1e-5, 1e-2, log=True),
+        "weight_decay": FloatDistribution(1e-3, 0.3, log=True),
         "geometry": FloatDistribution(0.0, 1.5),
         "light": FloatDistribution(0.0, 1.5),
         "erase": FloatDistribution(0.0, 0.5),
