@@ -72,7 +72,7 @@ def test_training_shows_small_data_sets_more_often(tmp_path: Path) -> None:
     everything = np.arange(20)
     config = TrainConfig(size=16, width=0.25, epochs=1, batch_size=8, balance=0.0, balance_data=0.5)
     times = times_shown(loaded.datasets, config.balance_data)
-    batches = _Batches(config, loaded, everything, times, None, np.ones(2, np.float32), epoch=0)
+    batches = _Batches(config, loaded, everything, times, np.ones(2, np.float32), epoch=0)
     assert len(batches) == 3  # 16 + 2 * 4 pictures
     shown = Counter(int(row) for i in range(3) for row in batches[i][1].argmax(axis=1))
     assert shown == {0: 16, 1: 8}

@@ -56,9 +56,11 @@ def test_every_number_has_a_range():
 
 def test_records_of_one_training_are_told_from_others_whatever_options_came_later():
     record = TrainConfig().as_dict() | {"initial": "edge-cnn 0", "teachers": None}
-    older = {name: value for name, value in record.items() if name != "cross_fit"}
+    older = {name: value for name, value in record.items() if name != "mixup"}
     assert same_settings(record, older)
-    assert not same_settings(record | {"cross_fit": True}, older)
+    assert not same_settings(record | {"mixup": 0.1}, older)
+    assert same_settings(record, record | {"cross_fit": False})
+    assert not same_settings(record, record | {"cross_fit": True})
     assert not same_settings(record | {"epochs": 3}, record)
 
 

@@ -285,46 +285,6 @@ def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) ->
     assert np.array(test.confusion).shape == (2, 2)
 
 
-def test_cross_fitted_teachers_are_asked_about_what_is_new_to_them(
-    faces: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from edge_emotion.training import train as module
-
-    fits = []
-
-    def fit(config, loaded, train, *args, asked, **options):
-        fits.append((asked, np.isin(loaded.hashes, hashes[:60])[:, None] ^ [True, False], train))
-        return real_fit(config, loaded, train, *args, asked=asked, **options)
-
-    real_fit = module.fit
-    monkeypatch.setattr(module, "fit", fit)
-    with np.load(trained / TRAINED_ON_NAME) as file:
-        hashes, train = file["hashes"], int(file["train"])
-    one, other = tmp_path / "one", tmp_path / "other"
-    for teacher in (one, other):
-        shutil.copytree(trained, teacher)
-    learn = [
-        "train", faces, *SETTINGS, "--epochs", "1", "--split-as", trained, "--out", tmp_path / "m",
-        "--run", tmp_path / "r", "--teacher", one, "--teacher", other, "--cross-fit",
-    ]  # fmt: skip
-    refused = run(*learn)
-    assert refused.exit_code == 2
-    assert "--cross-fit: no training picture is known to one teacher" in refused.stderr
-    # The first has seen 60 pictures that the second has not, the second those that follow.
-    for teacher, gone in ((one, slice(60, train)), (other, slice(60))):
-        known = np.delete(hashes, gone)
-        left = train - len(hashes) + len(known)
-        np.savez(teacher / TRAINED_ON_NAME, hashes=known, train=left)
-    taught = run(*learn)
-    assert taught.exit_code == 0, taught.stderr
-    assert f"{train} of {train} pictures are new to some teachers" in taught.stderr
-    ((asked, expected, rows),) = fits
-    assert np.array_equal(asked[rows], expected[rows])
-    config = ModelCard.read(tmp_path / "m").training.config
-    assert config["cross_fit"] is True
-    assert [teacher.split()[0] for teacher in config["teachers"]] == ["model", "model"]
-
-
 def test_an_interruption_at_the_end_leaves_no_card_without_its_training_pictures(
     faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,14 +138,6 @@ def train(
     teacher_share: Annotated[
         float | None, typer.Option(help="Share of the teachers in the loss, 0 to 1.")
     ] = None,
-    cross_fit: Annotated[
-        bool | None,
-        typer.Option(
-            "--cross-fit",
-            help="A picture is taught only by the teachers that were not trained on it, or its "
-            "like, if there are any, else by all: --teacher twice or more, each trained on a part.",
-        ),
-    ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
     ] = None,

@@ -94,7 +94,6 @@ class TrainConfig:
     initial: list[str] | None = None  # models with whose weights, or their mean, it begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
     teacher_share: float = 0.5  # of the teachers in the loss, 0..1
-    cross_fit: bool = False  # only teachers that were not trained on a picture teach it, if any
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
@@ -146,7 +145,7 @@ class TrainConfig:
 
 def same_settings(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two records are of one training; an option that one does not know has its default."""
-    defaults = TrainConfig().as_dict()
+    defaults = TrainConfig().as_dict() | {"cross_fit": False}  # an option that is no more
     return defaults | one == defaults | other
 
 

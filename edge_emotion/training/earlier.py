@@ -6,11 +6,6 @@ in a Neural Network", arXiv 1503.02531. They answer for the very view that the n
 in Beyer et al., "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022, but
 before it is blurred, darkened or covered for the network alone, as in Xie et al., "Self-training
 with Noisy Student", CVPR 2020.
-
-A teacher may know its own training pictures by heart, and a network that is taught with them may
-learn what it knows by heart. Dao et al., "Knowledge Distillation as Semiparametric Inference",
-ICLR 2021 (arXiv 2104.09732), part the pictures: each is taught by a teacher that was trained on the
-others (cross-fitting).
 """
 
 from __future__ import annotations
@@ -217,34 +212,6 @@ class Earlier:
             and all(known.photographs for known in theirs),
         )
 
-    def asked(self, loaded: LoadedPictures, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which teachers teach a picture when they are cross-fitted.
-
-        Those that were trained on no picture of its group; all of them where each one was.
-
-        Args:
-            loaded: the pictures, N.
-            groups: of each, pictures of one subject, the same or nearly the same; int64 (N,).
-
-        Returns:
-            bool (N, teachers), one at least in each row.
-
-        Raises:
-            UsageError: a teacher does not record its training pictures.
-        """
-        columns = []
-        for teacher in self.teachers:
-            if teacher.seen is None:
-                raise UsageError(
-                    f"--cross-fit: {teacher.name} does not record its training pictures: "
-                    "leave it out"
-                )
-            known = groups[loaded.known_to(teacher.seen.train)]
-            columns.append(~np.isin(groups, known))
-        new = np.stack(columns, axis=1)
-        result: NDArray[np.bool_] = new | ~new.any(axis=1, keepdims=True)
-        return result
-
     def check_unseen(
         self,
         loaded: LoadedPictures,
@@ -314,10 +281,9 @@ def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
 class Teaching(layers.Layer):  # type: ignore[misc]
     """Logits in, the same logits out; on the way the teachers' part of the loss is added.
 
-    Inputs are the logits (N, labels), the view (N, H, W, C) that they answer for, and which
-    teachers are asked about it, 1 or 0 (N, teachers), one at least. The loss is `share` times the
-    cross-entropy between the mean of the asked teachers' probabilities and the network's, each
-    picture weighted by the labels that these teachers see in it. With `mirror` a
+    Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for. The loss is
+    `share` times the cross-entropy between the mean of the teachers' probabilities and the
+    network's, each picture weighted by the labels that the teachers see in it. With `mirror` a
     teacher's answer is the mean of those to the view and to its mirror image, which is the better
     answer wherever pictures may be flipped, and costs the teacher's time twice.
 
@@ -369,18 +335,16 @@ class Teaching(layers.Layer):  # type: ignore[misc]
             raise UsageError(f"--teacher {teacher.name}: it does not know {', '.join(missing)}")
         return [columns[i] for i in range(len(labels))]
 
-    def call(self, logits: Any, view: Any, asked: Any) -> Any:
+    def call(self, logits: Any, view: Any) -> Any:
         """See the class."""
         shown = [view, ops.flip(view, axis=2)] if self.mirror else [view]
         answers = 0.0
-        for number, (teacher, outputs) in enumerate(self.teachers):
+        for teacher, outputs in self.teachers:
             for image in shown:
                 own = ops.take(teacher.network(image, training=False), outputs, axis=1)
                 own = own / teacher.temperature
-                own = ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
-                answers += asked[:, number : number + 1] * own
-        answers = answers / (len(shown) * ops.sum(asked, axis=1, keepdims=True))
-        answers = ops.stop_gradient(answers)
+                answers += ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
+        answers = ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
         each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
         weights = ops.sum(answers * self.label_weights, axis=1)
         self.add_loss(self.share * ops.mean(weights * each))

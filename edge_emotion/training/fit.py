@@ -63,7 +63,6 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         loaded: LoadedPictures,
         indices: NDArray[np.int64],
         times: NDArray[np.float64],  # of each index, see `times_shown`
-        asked: NDArray[np.bool_] | None,
         weights: NDArray[np.float32],
         epoch: int,
     ) -> None:
@@ -71,7 +70,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         # as long as the epoch took.
         super().__init__(workers=2)
         self.loaded, self.indices, self.times = loaded, indices, times
-        self.asked, self.weights = asked, weights
+        self.weights = weights
         self.batch_size, self.seed, self.mixup = config.batch_size, config.seed, config.mixup
         self.epoch = epoch
         self._shuffle()
@@ -86,12 +85,11 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         pixels, targets = _pixels(self.loaded, chosen), self.loaded.targets[chosen]
-        asked = None if self.asked is None else self.asked[chosen]
         if self.mixup:
             # Not `batch`: numpy takes [seed, epoch, 0] for [seed, epoch], which shuffles.
             random = np.random.default_rng([self.seed, self.epoch, batch + 1])
-            pixels, targets, asked = mix(pixels, targets, asked, self.mixup, random)
-        return _inputs(pixels, asked), targets, targets @ self.weights
+            pixels, targets = mix(pixels, targets, self.mixup, random)
+        return pixels, targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -107,18 +105,12 @@ def _pixels(loaded: LoadedPictures, indices: NDArray[np.int64]) -> NDArray[np.fl
     return _with_surroundings(loaded)[indices].astype(np.float32)
 
 
-def _inputs(pixels: NDArray[np.float32], asked: NDArray[np.bool_] | None) -> Any:
-    """Pixels, and beside them which teachers are asked, if there are any."""
-    return pixels if asked is None else (pixels, asked.astype(np.float32))
-
-
 def mix(
     pixels: NDArray[np.float32],
     targets: NDArray[np.float32],
-    asked: NDArray[np.bool_] | None,
     alpha: float,
     random: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mix each picture of a batch, and its target, with another's (mixup).
 
     Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018 (arXiv 1710.09412), with
@@ -130,24 +122,17 @@ def mix(
     Args:
         pixels: float32 (N, H, W, C).
         targets: float32 (N, labels), rows sum to 1.
-        asked: which teachers teach each picture, bool (N, teachers), or None.
         alpha: shares are drawn from Beta(alpha, alpha); above 0.
         random: draws the partners and the shares.
 
     Returns:
-        The three mixed. A mixture is taught by the teachers that teach both of its pictures; where
-        there are none, by those of the picture with the larger share.
+        The two mixed.
     """
     partner = random.permutation(len(pixels))
     share = random.beta(alpha, alpha, len(pixels)).astype(np.float32)
     across = share[:, None, None, None]
     mixed = across * pixels + (1 - across) * pixels[partner]
-    mixed_targets = share[:, None] * targets + (1 - share[:, None]) * targets[partner]
-    if asked is not None:
-        both = asked & asked[partner]
-        larger = np.where(share[:, None] >= 0.5, asked, asked[partner])
-        asked = np.where(both.any(axis=1, keepdims=True), both, larger)
-    return mixed, mixed_targets, asked
+    return mixed, share[:, None] * targets + (1 - share[:, None]) * targets[partner]
 
 
 def input_spec(config: TrainConfig) -> InputSpec:
@@ -188,7 +173,6 @@ def fit(
     *,
     initial: EarlierModel | None = None,
     teachers: Sequence[EarlierModel] = (),
-    asked: NDArray[np.bool_] | None = None,
     resume: bool = False,
     callbacks: list[Any] | None = None,
     log: Callable[[str], None] = lambda line: None,
@@ -207,8 +191,6 @@ def fit(
         labels: of the targets' columns.
         initial: with whose weights to begin.
         teachers: whose answers are learnt beside the targets.
-        asked: which teachers teach which picture of `loaded`, bool (N, teachers), one at least in
-            each row; None: all of them.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
         log: told in a line what happens.
@@ -244,14 +226,12 @@ def fit(
                 take_statistics(network, loaded.pixels[some])
         teaching = None
         if teachers:
-            if asked is None:
-                asked = np.ones((len(loaded), len(teachers)), np.bool_)
             teaching = Teaching(
                 teachers, labels, shares, weights, config.teacher_share,
                 mirror=config.flip, precision=config.precision,
             )  # fmt: skip
         network = in_precision(network, config.precision)
-        batches = _Batches(config, loaded, train, times, asked, weights, len(history))
+        batches = _Batches(config, loaded, train, times, weights, len(history))
         model = _training_model(config, network, teaching, source.shape[1:], len(batches))
         if history:
             model.optimizer.build(model.trainable_variables)
@@ -259,7 +239,7 @@ def fit(
         model.fit(
             batches,
             validation_data=(
-                _inputs(_pixels(loaded, valid), None if asked is None else asked[valid]),
+                _pixels(loaded, valid),
                 loaded.targets[valid],
                 loaded.targets[valid] @ weights,
             ),
@@ -303,16 +283,13 @@ def _training_model(
         steps: of an epoch.
     """
     image = keras.Input(source, name="augmented")
-    inputs = [image]
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
     view, shown = RandomView(config, height, width)(image)
     logits = body(degradation(config)(view))
     if teaching is not None:
-        asked = keras.Input((len(teaching.teachers),), name="asked")
-        inputs.append(asked)
-        logits = teaching(logits, shown, asked)
-    model = keras.Model(inputs, logits)
+        logits = teaching(logits, shown)
+    model = keras.Model(image, logits)
     model.compile(
         _optimizer(config, steps),
         keras.losses.CategoricalCrossentropy(

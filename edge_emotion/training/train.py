@@ -108,8 +108,6 @@ def train_model(
         raise UsageError("--refit goes without --folds and without --validate-on-train")
     if config.teachers and plan.folds:
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
-    if config.cross_fit and len(config.teachers or []) < 2:
-        raise UsageError("--cross-fit wants two teachers or more: --teacher A --teacher B")
     if config.teacher_share != TrainConfig.teacher_share and not config.teachers:
         raise UsageError("--teacher-share goes with --teacher")
     if config.balance_data and len(data) < 2:
@@ -174,19 +172,6 @@ def _train(
         valid = valid[:0]
     for doubt in earlier.check_unseen(loaded, valid, test, groups):
         log(doubt)
-    asked = None
-    if config.cross_fit:
-        asked = earlier.asked(loaded, groups)
-        count, total = int((~asked[parts["train"]].all(axis=1)).sum()), len(parts["train"])
-        if not count:
-            raise UsageError(
-                "--cross-fit: no training picture is known to one teacher and new to another: "
-                "train teachers on parts of them, or leave it out"
-            )
-        log(
-            f"{count} of {total} pictures are new to some teachers, which teach them; all others"
-            " are taught by all"
-        )
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
         name=dataset.name,
@@ -210,7 +195,7 @@ def _train(
         )
     fitted = fit(
         config, loaded, parts["train"], parts["valid"], plan.run, dataset.labels,
-        initial=earlier.initial, teachers=earlier.teachers, asked=asked, resume=plan.resume,
+        initial=earlier.initial, teachers=earlier.teachers, resume=plan.resume,
         callbacks=callbacks("training"), log=log,
     )  # fmt: skip
     seen = earlier.learnt(loaded, parts["train"], parts["valid"])

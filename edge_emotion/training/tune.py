@@ -108,7 +108,7 @@ def tune(
         OutputError: the folder cannot be written.
         KeyboardInterrupt: finished trials are kept.
     """
-    if base.teachers or base.initial or base.cross_fit:
+    if base.teachers or base.initial:
         raise UsageError(
             "teachers and initial weights go with one input size: name them in the training that "
             "follows"
