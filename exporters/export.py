@@ -255,11 +255,6 @@ def raise_if_refused(exported: Exported) -> None:
         o.record.calibration is None or o.record.calibration.kind == "pictures" for o in rejected
     ):
         advice = "try tflite-int8-dynamic, or look for layers with wide ranges: bench --layers"
-    if all(
-        o.record.agreement is not None and o.record.agreement.samples < USUAL_CHECK
-        and o.record.agreement.accuracy_drop is not None for o in rejected
-    ):  # fmt: skip
-        advice = "so few pictures tell little: name more as --data, or a larger --max-drop"
     raise BudgetError(f"rejected: {' | '.join(parts)}; {advice}")
 
 

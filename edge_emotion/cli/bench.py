@@ -54,7 +54,11 @@ def bench(
         typer.Option("--gate", help="Exit with 1 if an export is outside the accuracy budget."),
     ] = False,
     max_drop: Annotated[
-        float, typer.Option(help="Budget: accuracy that may be lost, in percentage points.")
+        float,
+        typer.Option(
+            help="Budget: accuracy that may be lost, in percentage points; outside it if more is "
+            "lost and the 95 % interval of the loss does not reach down to none."
+        ),
     ] = 1.0,
     min_agreement: Annotated[
         float,

@@ -61,7 +61,11 @@ def export(
         bool, typer.Option("--overwrite", help="Replace exports that are there.")
     ] = False,
     max_drop: Annotated[
-        float, typer.Option(help="Gate: accuracy that may be lost, in percentage points.")
+        float,
+        typer.Option(
+            help="Gate: accuracy that may be lost, in percentage points; refused if more is lost "
+            "and the 95 % interval of the loss does not reach down to none."
+        ),
     ] = 1.0,
     min_agreement: Annotated[
         float,
