@@ -7,8 +7,8 @@ Stages, separated by spaces, each applied to what the one before it made:
 - ``d64``: the same as a depthwise convolution and a 1 x 1 one (MobileNet, arXiv 1704.04861).
 - ``r``: a residual unit of one 3 x 3 convolution, ``rr``: of two.
 - ``p``: 2 x 2 max-pooling.
-- ``f``, at the end: the last layer weighs each place of the map for itself, in place of their
-  mean: on aligned faces places are not alike (MobileFaceNets, arXiv 1804.07573).
+- ``f``, at the end: the last map is flattened, in place of global average pooling: on aligned faces
+  places are not alike (MobileFaceNets, arXiv 1804.07573).
 """
 
 from __future__ import annotations
