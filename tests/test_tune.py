@@ -20,6 +20,8 @@ from .generated import write_class_folders
 pytest.importorskip("tensorflow", reason="needs the extra tune")
 pytest.importorskip("optuna", reason="needs the extra tune")
 
+from optuna.distributions import CategoricalDistribution
+
 from edge_emotion.benchmarks import beside
 from edge_emotion.training import tune as tune_module
 from edge_emotion.training.architectures import EDGE_CNN_BODY
@@ -30,8 +32,8 @@ from edge_emotion.training.gather import thin
 from edge_emotion.training.loading import load_pictures
 from edge_emotion.training.space import make_space
 from edge_emotion.training.splits import duplicate_groups, split_pictures
-from edge_emotion.training.study import JOURNAL_NAME, STUDY_NAME, hold
-from edge_emotion.training.trials import TRIALS_NAME, Cost, Score
+from edge_emotion.training.study import JOURNAL_NAME, STUDY_NAME, Study, hold
+from edge_emotion.training.trials import TRIALS_NAME, Cost, Score, Trial
 
 # TensorFlow and its converters use what NumPy and they themselves deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -255,6 +257,23 @@ def test_the_same_seed_suggests_the_same(faces: Path, world: World, tmp_path: Pa
     assert len({json.dumps(row) for row in a}) == 6
 
 
+def test_nothing_is_tried_twice_where_there_is_more(tmp_path: Path) -> None:
+    """Few values, one of them the best: the sampler would name it again and again."""
+    space = {
+        "size": CategoricalDistribution((40, 48, 56)),
+        "width": CategoricalDistribution((0.25, 0.5, 0.75, 1.0)),
+    }
+    study = Study(tmp_path, space, {"size": 48, "width": 1.0}, 1)
+    while (asked := study.ask()) is not None:
+        number, values = asked
+        best = values == {"size": 40, "width": 0.5}
+        cost = Cost(0.5 if best else 1.0, 1.0, 1.0, 1.0, 1000, 1000, 1)
+        score = Score(0.9 if best else 0.5, (0.0, 1.0), 0.9, 10, 1, 1.0)
+        study.tell(Trial(number, "trained", values, None, cost, score))
+    tried = {tuple(trial.settings.items()) for trial in study.trials()}
+    assert len(tried) == len(study.trials()) == 12
+
+
 def test_a_space_of_three_points_is_not_trained_thirty_times(
     faces: Path, world: World, tmp_path: Path
 ) -> None:
@@ -268,9 +287,9 @@ def test_a_space_of_three_points_is_not_trained_thirty_times(
     arguments = ["tune", faces, "--out", out, "--trials", "12", "--config", base, "--sizes", "48"]
     result = run(*arguments, "--widths", "0.25,0.5,1")
     assert result.exit_code == 0, result.stderr
-    assert len(world.trained) <= 3
-    outcomes = [row["outcome"] for row in rows(out)]
-    assert outcomes.count("trained") + outcomes.count("repeated") == 12
+    assert "3 trials: there is nothing else to try" in result.stderr
+    assert sorted(trial["width"] for trial in settings(out, "trained")) == [0.25, 0.5, 1]
+    assert len(world.trained) == len(rows(out)) == 3
     nothing = run(*arguments[:3], tmp_path / "n", *arguments[4:], "--widths", "1")
     assert nothing.exit_code == 2
     assert "everything is fixed" in nothing.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,17 @@ JOURNAL_NAME = "journal.log"
 #: Random trials before the sampler has something to go by.
 RANDOM_TRIALS = 10
 
-_RECORD = "trial"  # key of a `Trial` among the attributes that Optuna keeps
+#: Random draws that are looked at for one that was not tried.
+DRAWS = 1000
+
+# Keys among the attributes that Optuna keeps.
+_RECORD = "trial"  # a `Trial`
+_REPEATED = "repeated"  # a suggestion that was passed over
 _STATES = {
     "trained": TrialState.COMPLETE,
     "too slow": TrialState.PRUNED,
     "infeasible": TrialState.PRUNED,
-    "repeated": TrialState.FAIL,  # neither good nor bad: the sampler passes over these
-    "interrupted": TrialState.FAIL,
+    "interrupted": TrialState.FAIL,  # neither good nor bad: the sampler passes over these
 }
 
 
@@ -163,7 +167,7 @@ class Study:
         return [
             _record(trial)
             for trial in self._study.get_trials(deepcopy=False)
-            if trial.state.is_finished()
+            if trial.state.is_finished() and _REPEATED not in trial.user_attrs
         ]
 
     def front(self) -> list[Trial]:
@@ -172,17 +176,43 @@ class Study:
         found = [trial for trial in self.trials() if trial.number in best]
         return sorted(found, key=lambda trial: trial.cost.latency if trial.cost else 0.0)
 
-    def ask(self) -> tuple[int, dict[str, Any]]:
-        """The next trial: its number and settings."""
-        done = sum(trial.outcome != "interrupted" for trial in self.trials())
+    def ask(self) -> tuple[int, dict[str, Any]] | None:
+        """The next trial: its number and settings; None if all that there is was tried.
+
+        Where few values can be chosen the sampler soon suggests what it knows to be good, again and
+        again: in place of that something is drawn that was not tried.
+        """
+        tried = [trial.settings for trial in self.trials() if trial.outcome != "interrupted"]
         # A sampler for each trial: one that lives on would begin anew with every process.
-        seed = int(np.random.SeedSequence([self._seed, done]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self._seed, len(tried)]).generate_state(1)[0])
         self._study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed
         )
         with _writing(self._path):
             self._asked = self._study.ask(fixed_distributions=self._space)
+            if self._asked.params in tried:
+                self._asked.set_user_attr(_REPEATED, True)
+                new = self._draw(tried, seed)
+                if new is not None:
+                    self._study.enqueue_trial(new)
+                self._study.tell(self._asked, state=TrialState.FAIL)
+                if new is None:
+                    return None
+                self._asked = self._study.ask(fixed_distributions=self._space)
         return self._asked.number, dict(self._asked.params)
+
+    def _draw(self, tried: Sequence[dict[str, Any]], seed: int) -> dict[str, Any] | None:
+        """Settings that are none of `tried`, at random; None if there are none, or next to none."""
+        sampler = optuna.samplers.RandomSampler(seed)
+        blank = optuna.trial.create_trial(state=TrialState.WAITING)
+        for _ in range(DRAWS):
+            drawn = {
+                name: sampler.sample_independent(self._study, blank, name, distribution)
+                for name, distribution in self._space.items()
+            }
+            if drawn not in tried:
+                return drawn
+        return None
 
     def tell(self, trial: Trial, violation: float = 0.0) -> None:
         """What became of the trial that was asked for last.

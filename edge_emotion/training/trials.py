@@ -50,9 +50,9 @@ class Trial:
 
     number: int
     #: "infeasible": cannot be built, converted or trained to finite logits, or ended the search
-    #: three times. "too slow": over --max-latency, not trained. "repeated": an earlier trial had
-    #: the same settings. "interrupted": its settings are tried again.
-    outcome: Literal["trained", "too slow", "infeasible", "repeated", "interrupted"]
+    #: three times. "too slow": over --max-latency, not trained. "interrupted": its settings are
+    #: tried again.
+    outcome: Literal["trained", "too slow", "infeasible", "interrupted"]
     settings: dict[str, Any]  # what was searched
     reason: str | None = None  # why it was not trained
     cost: Cost | None = None

@@ -127,7 +127,7 @@ def tune(
                 labelled, base, named, space, plan, make_meter, progress, callbacks, log, warn
             )
             study = Study(plan.out, space, first, base.seed)
-            return _loop(study, search, plan, first, report)
+            return _loop(study, search, plan, first, report, log)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -138,13 +138,18 @@ def _loop(
     plan: TunePlan,
     first: dict[str, Any],
     report: Callable[[Trial], None],
+    log: Callable[[str], None],
 ) -> Found:
     trials = study.trials()
     for trial in trials:
         search.know(trial)
     _write(study, search)
     while sum(trial.outcome != "interrupted" for trial in trials) < plan.trials:
-        number, settings = study.ask()
+        asked = study.ask()
+        if asked is None:
+            log(f"{len(trials)} trials: there is nothing else to try")
+            break
+        number, settings = asked
         trial, violation = search.run(number, settings, trials)
         study.tell(trial, violation)
         _write(study, search)
@@ -236,10 +241,6 @@ class _Search:
         self, number: int, settings: dict[str, Any], earlier: Sequence[Trial]
     ) -> tuple[Trial, float]:
         """Measure and, if it is fast enough, train a candidate; and how far outside it is."""
-        for other in earlier:
-            if other.settings == settings and other.outcome not in ("repeated", "interrupted"):
-                reason = f"the settings of trial {other.number}"
-                return Trial(number, "repeated", settings, reason, other.cost), 0.0
         ended = sum(t.settings == settings and t.outcome == "interrupted" for t in earlier)
         if ended >= MOST_INTERRUPTIONS:  # it may be what ends the search, out of memory
             return Trial(number, "infeasible", settings, f"ended the search {ended} times"), 1.0
