@@ -33,8 +33,10 @@ JOURNAL_NAME = "journal.log"
 #: Random trials before the sampler has something to go by.
 RANDOM_TRIALS = 10
 
-#: Random draws that are looked at for one that was not tried.
-DRAWS = 1000
+#: Draws of which the sampler suggests the best: Optuna's default.
+CANDIDATES = 24
+#: Suggestions that are looked at for one that was not tried: by the sampler, then at random.
+GUIDED, RANDOM = 20, 1000
 
 # Keys among the attributes that Optuna keeps.
 _RECORD = "trial"  # a `Trial`
@@ -180,32 +182,40 @@ class Study:
         """The next trial: its number and settings; None if all that there is was tried.
 
         Where few values can be chosen the sampler soon suggests what it knows to be good, again and
-        again: in place of that something is drawn that was not tried.
+        again. In place of that something is drawn that was not tried: from where the good ones
+        are, else at random.
         """
         tried = [trial.settings for trial in self.trials() if trial.outcome != "interrupted"]
         # A sampler for each trial: one that lives on would begin anew with every process.
-        seed = int(np.random.SeedSequence([self._seed, len(tried)]).generate_state(1)[0])
-        self._study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed
-        )
+        seeds = np.random.SeedSequence([self._seed, len(tried)]).generate_state(1 + GUIDED)
         with _writing(self._path):
-            self._asked = self._study.ask(fixed_distributions=self._space)
-            if self._asked.params in tried:
-                self._asked.set_user_attr(_REPEATED, True)
-                new = self._draw(tried, seed)
-                if new is not None:
-                    self._study.enqueue_trial(new)
-                self._study.tell(self._asked, state=TrialState.FAIL)
-                if new is None:
-                    return None
-                self._asked = self._study.ask(fixed_distributions=self._space)
-        return self._asked.number, dict(self._asked.params)
+            for number, seed in enumerate(seeds):
+                self._study.sampler = optuna.samplers.TPESampler(
+                    n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=int(seed),
+                    # Later ones are not the best of many that were drawn among the good ones.
+                    n_ei_candidates=1 if number else CANDIDATES,
+                )  # fmt: skip
+                if found := self._ask(tried):
+                    return found
+            if new := self._draw(tried, int(seeds[0])):
+                self._study.enqueue_trial(new)
+                return self._ask(tried)
+        return None
+
+    def _ask(self, tried: Sequence[dict[str, Any]]) -> tuple[int, dict[str, Any]] | None:
+        """What Optuna suggests, unless it was tried: then it is told so, and passed over."""
+        self._asked = self._study.ask(fixed_distributions=self._space)
+        if self._asked.params not in tried:
+            return self._asked.number, dict(self._asked.params)
+        self._asked.set_user_attr(_REPEATED, True)
+        self._study.tell(self._asked, state=TrialState.FAIL)
+        return None
 
     def _draw(self, tried: Sequence[dict[str, Any]], seed: int) -> dict[str, Any] | None:
         """Settings that are none of `tried`, at random; None if there are none, or next to none."""
         sampler = optuna.samplers.RandomSampler(seed)
         blank = optuna.trial.create_trial(state=TrialState.WAITING)
-        for _ in range(DRAWS):
+        for _ in range(RANDOM):
             drawn = {
                 name: sampler.sample_independent(self._study, blank, name, distribution)
                 for name, distribution in self._space.items()
