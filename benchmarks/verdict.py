@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edge_emotion.chips import advice_for, needs_no_extra
+from edge_emotion.evaluation import may_be_guessing
 from edge_emotion.machine import DOT_PRODUCT_FLAGS
 
 from .budget import TIE, outside
@@ -232,6 +233,8 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
             f"On {data.name} ({data.samples} pictures) {reference.recipe} is right on "
             f"{reference.evaluation.accuracy:.1%} (95 %: {low:.1%} to {high:.1%})."
         )
+        if may_be_guessing(reference.evaluation):
+            yield "That cannot be told from guessing, and exports agree with a guess all the same."
     yield from _differences(report)
 
 

@@ -72,6 +72,8 @@ def make_reader(
         )
     if detector is not None and (boxes is not None or faces in ("off", "hog")):
         raise UsageError("--detector is for finding faces with yunet: leave the other option out")
+    if boxes is not None and faces != "auto":
+        raise UsageError("--boxes says where the faces are: leave --faces out")
     if boxes is not None:
         return by_boxes
     if faces == "off":

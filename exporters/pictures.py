@@ -83,6 +83,7 @@ def load_sides(
     card: ModelCard,
     trained_on: TrainedOn | None,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda items: items,
+    log: Callable[[str], None] = lambda line: None,
     warn: Callable[[str], None] = lambda line: None,
 ) -> DataSides:
     """Read labelled pictures and tell training pictures from held-out ones.
@@ -97,6 +98,13 @@ def load_sides(
     loaded, dropped = load_pictures(dataset, card.input, progress=progress, warn=warn)
     if dropped["unreadable"] * 2 > len(dataset.samples):
         raise DataError(f"{path}: more than half of the pictures cannot be read")
+    there = set(loaded.labels.tolist())
+    if missing := [label for i, label in enumerate(card.labels) if i not in there]:
+        others = dataset.dropped["a label that was not asked for"]
+        log(
+            f"{path}: no picture of {', '.join(missing)}"
+            + (f"; {others} of labels that the model does not have are left out" * bool(others))
+        )
     publisher = np.array([s or "" for s in loaded.splits])
     if trained_on is None:
         train = np.flatnonzero(publisher == "train" if dataset.has_split else publisher != "test")
@@ -225,9 +233,11 @@ def gather_pictures(
     own = card_pictures(folder, card)
     calibrating = checking = None
     if str(calibration) != FROM_CARD:
-        calibrating = checking = load_sides(Path(calibration), card, trained_on, progress, warn)
+        calibrating = checking = load_sides(
+            Path(calibration), card, trained_on, progress, log, warn
+        )
     if data is not None and (calibrating is None or data.resolve() != Path(calibration).resolve()):
-        checking = load_sides(data, card, trained_on, progress, warn)
+        checking = load_sides(data, card, trained_on, progress, log, warn)
     for sides in {id(one): one for one in (calibrating, checking) if one}.values():
         if sides.context > 1 and card.input.face is None:
             log(

@@ -166,6 +166,13 @@ def test_a_file_of_other_things_than_boxes_is_one_line(model_folder, folder, tex
     assert "[[x, y, width, height], ...]" in line
 
 
+def test_boxes_leave_nothing_to_find(model_folder, folder):
+    boxes = write_boxes(folder, {"a.png": [patches.BLUE]})
+    result = predict(model_folder, folder / "a.png", "--boxes", boxes, "--faces", "off")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--boxes says where the faces are: leave --faces out" in result.stderr
+
+
 def test_a_missing_file_of_boxes(model_folder, folder):
     result = predict(model_folder, folder, "--boxes", folder / "none.json")
     assert (result.exit_code, result.stdout) == (4, "")

@@ -762,6 +762,16 @@ def test_a_check_on_few_pictures_says_so_and_damaged_ones_make_the_exit_code_4(
     assert result.stdout == f"{tmp_path / 'm' / 'model-f32.onnx'}\n"
 
 
+def test_a_label_that_no_picture_has_is_said(trained: Path, tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "data", 10, first_seed=8000)
+    (data / "sad").rename(data / "fear")
+    result = run("export", trained, "--data", data, "--out", tmp_path / "m", "--to", "onnx-f32")
+    assert result.exit_code == 0, result.stderr
+    assert (
+        f"{data}: no picture of sad; 10 of labels that the model does not have are left out\n"
+    ) in result.stderr
+
+
 def test_bench_tells_the_exports_apart(exported: Path, faces: Path, tmp_path: Path) -> None:
     result = run(
         "bench", exported, "--data", faces, "--quick", "--rounds", "1", "--runs", "20",

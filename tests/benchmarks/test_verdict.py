@@ -326,3 +326,14 @@ def test_a_quick_run_says_how_many_runs_it_had() -> None:
 def test_a_quiet_full_run_has_no_caveats() -> None:
     report = make_report(make_artefact("keras", 3.0, evaluation=make_evaluation()))
     assert not any(word in verdict(report) for word in ("noisy", "quick", "Other programs"))
+
+
+def test_a_model_that_may_be_guessing_is_said_to() -> None:
+    guess = replace(make_evaluation(1 / 3), confusion=[[0, 333, 0], [0, 333, 0], [0, 333, 0]])
+    guess = replace(guess, balanced_accuracy=1 / 3)
+    report = make_report(
+        make_artefact("keras", 3.0, evaluation=guess), make_artefact("onnx-f32", 1)
+    )
+    words = "That cannot be told from guessing"
+    assert words in verdict(report)
+    assert words not in verdict(make_report())
