@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EACCES, EPERM, EROFS
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
 from edge_emotion.errors import OutputError
@@ -36,7 +36,8 @@ def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
         nearest = next((p for p in path.parents if os.path.lexists(p)), path.parent)
         if not nearest.is_dir():  # Python would say "File exists"
             raise OutputError(
-                f"cannot write {path}: {nearest} is no folder, as is needed; name another place"
+                f"cannot write {called or path}: {nearest} is no folder, as is needed; name "
+                "another place"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -47,8 +48,9 @@ def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, RuntimeError) and "errno = " not in reason:
             raise  # h5py tells of a full disk by RuntimeError
-        forbidden = getattr(error, "errno", None) in (EACCES, EPERM, EROFS)
-        advice = "name" if forbidden else "free space or name"
+        # Without a number it is h5py's, or a library's that does not say.
+        full = getattr(error, "errno", None) in (None, ENOSPC, EDQUOT, EFBIG)
+        advice = "free space or name" if full else "name"
         raise OutputError(
             f"cannot write {called or path}: {reason}; {advice} another place"
         ) from error
@@ -57,13 +59,17 @@ def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, called: Path | None = None) -> None:
     """Make a folder, unless it is there, and see that it takes files.
+
+    Args:
+        path: of the folder.
+        called: what an error says cannot be written; None: `path`.
 
     Raises:
         OutputError: it cannot be made or written to.
     """
-    with replacing(path / ".writable", path) as temporary:
+    with replacing(path / ".writable", called or path) as temporary:
         temporary.touch()
     (path / ".writable").unlink()
 
@@ -90,17 +96,22 @@ def check_target(path: Path) -> None:
     """
     if is_folder(path) or (path.exists() and not path.is_file()):
         raise OutputError(f"cannot write {path}: it is no regular file; name another place")
-    check_reachable(path.parent)
+    check_reachable(path.parent, path)
 
 
-def check_reachable(path: Path) -> None:
+def check_reachable(path: Path, called: Path | None = None) -> None:
     """See that a folder can be made there and takes files; nothing is left.
+
+    Args:
+        path: of the folder.
+        called: what an error says cannot be written; None: `path`.
 
     Raises:
         OutputError: it cannot.
     """
-    path = path.absolute()
-    check_folder(next(place for place in (path, *path.parents) if os.path.lexists(place)))
+    whole = path.absolute()
+    nearest = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
+    check_folder(nearest, called or path)
 
 
 def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
