@@ -86,6 +86,16 @@ def test_validation_pictures_are_those_that_the_model_recorded(
     assert found.labels.tolist() == [1, 2]
 
 
+def test_what_validated_first_and_trained_later_validates_no_more(
+    folder: Path, data: Path, tmp_path: Path
+) -> None:
+    both = data / "happy" / "1.png"
+    record_trained_on(folder, [both], [both, data / "sad" / "1.png"])
+    found = labelled_pictures(data, make_card(), folder, tmp_path, validation=True)
+    assert found.labels is not None
+    assert found.labels.tolist() == [2]
+
+
 def test_a_model_that_was_validated_on_other_pictures_says_so(
     folder: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +216,10 @@ def test_figures_are_those_of_the_rows_that_count(folder: Path, data: Path, tmp_
     assert int8.agreement.accuracy_drop == 0.25
     assert int8.agreement.mcnemar_p == 1.0
     assert sum(b.pictures for b in int8.reliability) == 4
+    sure = np.exp(4 / 2)  # the card's temperature
+    assert measured["onnx-f32"].evaluation is not None
+    assert measured["onnx-f32"].evaluation.ece == pytest.approx(2 / (sure + 2))
+    assert int8.agreement.max_probability_difference == pytest.approx((sure - 1) / (sure + 2))
 
 
 def test_the_next_float_model_is_the_reference_if_one_fails(
