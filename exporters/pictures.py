@@ -20,6 +20,7 @@ from edge_emotion.card import (
 from edge_emotion.errors import DataError, ModelError, UsageError
 from edge_emotion.training.data import read_dataset_for
 from edge_emotion.training.loading import LoadedPictures, load_pictures
+from edge_emotion.training.samples import OTHER_LABEL
 
 #: The value of `calibration` that stands for the model folder's own pictures.
 FROM_CARD = "card"
@@ -100,7 +101,7 @@ def load_sides(
         raise DataError(f"{path}: more than half of the pictures cannot be read")
     there = set(loaded.labels.tolist())
     if missing := [label for i, label in enumerate(card.labels) if i not in there]:
-        others = dataset.dropped["a label that was not asked for"]
+        others = dataset.dropped[OTHER_LABEL]
         log(
             f"{path}: no picture of {', '.join(missing)}"
             + (f"; {others} of labels that the model does not have are left out" * bool(others))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import resource
 import signal
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("dice", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Keras draws its initialisers' seeds from here: which tests ran before decides nothing."""
+    random.seed(1)
 
 
 @pytest.fixture(scope="session")

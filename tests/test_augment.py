@@ -339,3 +339,23 @@ def test_the_network_is_fed_its_own_size_from_surroundings():
     seen = np.asarray(degrade(layer(batch, training=True)[0], training=True))
     assert seen.shape == (3, SIDE, SIDE, 1)
     assert math.isfinite(float(seen.mean()))
+
+
+def test_half_of_the_pictures_get_a_grain_of_their_own_up_to_what_was_asked_for():
+    grey = np.full((1000, 24, 24, 1), 127, np.float32)
+    layer = RandomQuality(TrainConfig(**(STILL | {"noise": 0.1})))
+    change = np.asarray(layer(grey, training=True))[..., 0] / 255 - 127 / 255
+    strength = change.std(axis=(1, 2))
+    assert (strength > 1e-5).mean() == pytest.approx(0.5, abs=0.05)
+    assert strength.max() == pytest.approx(0.1, abs=0.01)
+    strong = change[strength > 0.05][:20].reshape(20, -1)
+    assert np.abs(np.corrcoef(strong) - np.eye(20)).max() < 0.3
+
+
+def test_brightness_is_a_share_of_white():
+    grey = np.full((500, 4, 4, 1), 127, np.float32)
+    seen = np.asarray(
+        degradation(TrainConfig(**(STILL | {"brightness": 0.2})))(grey, training=True)
+    )
+    light = seen.mean(axis=(1, 2, 3)) - 127
+    assert (light.min(), light.max()) == pytest.approx((-51, 51), abs=1)

@@ -15,8 +15,9 @@ pytest.importorskip("tensorflow", reason="needs the extra export")
 import onnx
 
 from edge_emotion.errors import ConversionError
+from edge_emotion.exporters import tflite
 from edge_emotion.exporters.adopt import adopt_model
-from edge_emotion.exporters.onnx import convert_onnx, quantize_onnx
+from edge_emotion.exporters.onnx import _check_quantized, convert_onnx, quantize_onnx
 from edge_emotion.exporters.pictures import full_range
 from edge_emotion.exporters.tflite import convert_tflite
 from edge_emotion.runtimes import open_runtime
@@ -224,3 +225,32 @@ def test_an_inner_network_that_leaves_the_size_open_is_adopted(tmp_path: Path) -
     net.save(tmp_path / "open.keras")
     card = adopt_model(tmp_path / "open.keras", ["a", "b"], tmp_path / "m")
     assert card.training.multiply_adds == 7 * 7 * 4 * 27 + 4 * 2
+
+
+def test_int8_weights_have_seven_bits_and_a_scale_for_each_channel() -> None:
+    """Eight bits are wrong on x86 without VNNI alone, so that answers do not tell everywhere."""
+    import keras
+
+    pixels = np.random.default_rng(2).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+    model = quantize_onnx(convert_onnx(_graph(keras.layers.Conv2D(4, 3))), pixels)
+    values = {x.name: onnx.numpy_helper.to_array(x) for x in model.graph.initializer}
+    (conv,) = [n for n in model.graph.node if n.op_type == "Conv"]
+    (dequantized,) = [n for n in model.graph.node if conv.input[1] in n.output]
+    weights, scale = (values[name] for name in dequantized.input[:2])
+    assert weights.dtype == np.int8
+    assert 60 < np.abs(weights.astype(int)).max() <= 64
+    assert scale.shape == (4,)
+
+
+def test_what_stayed_float_is_no_int8() -> None:
+    import keras
+
+    with pytest.raises(ConversionError, match=r"onnx-int8: Conv .* stayed float"):
+        _check_quantized(convert_onnx(_graph(keras.layers.Conv2D(4, 3))))
+    with pytest.raises(ConversionError, match="tensors stayed float"):
+        tflite._check(
+            tflite.flatbuffer_utils.read_model_from_bytearray(
+                bytearray(tflite.convert_tflite(shade_net(), "tflite-f32", None))
+            ),
+            "tflite-int8",
+        )

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from edge_emotion import FaceCrop, InputSpec, ModelCard, Predictor, files
+from edge_emotion.artefacts import read_trained_on
 from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
 from edge_emotion.errors import DataError, ModelError
+from edge_emotion.evaluation import compare
+from edge_emotion.exporters.pictures import load_sides
 from edge_emotion.model_readme import BENCH_END, BENCH_START
+from edge_emotion.runtimes import open_runtime
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import load_pictures
 
@@ -444,7 +448,7 @@ def test_exports_carry_their_card_and_stand_alone(exported: Path, tmp_path: Path
     assert ModelCard.from_json(shown.stdout, "stdout").name == card.name
 
 
-def test_export_is_checked_on_pictures_that_were_held_out(exported: Path) -> None:
+def test_export_is_checked_on_pictures_that_were_held_out(exported: Path, faces: Path) -> None:
     card = ModelCard.read(exported)
     test = next(s for s in card.data.splits if s.name == "test")
     for export in card.exports:
@@ -456,6 +460,21 @@ def test_export_is_checked_on_pictures_that_were_held_out(exported: Path) -> Non
     assert int8.calibration is not None
     assert (int8.calibration.kind, int8.calibration.samples) == ("pictures", 60)
     assert "distilled" in int8.comparison[0].data  # what the other calibration would cost
+    assert int8.agreement is not None
+    differs = int8.agreement.mean_probability_difference
+    assert int8.comparison[0].mean_probability_difference != differs
+
+    sides = load_sides(faces, card, read_trained_on(exported))
+    pixels = sides.loaded.pixels[sides.held_out]
+    one, other = (
+        open_runtime(exported / name).logits(pixels) for name in (KERAS_NAME, RECIPES["onnx-int8"])
+    )
+    again = compare(
+        one, other, data="", labels=sides.loaded.labels[sides.held_out],
+        temperature=card.confidence.temperature,
+    )  # fmt: skip
+    assert differs == pytest.approx(again.mean_probability_difference, rel=1e-3)
+    assert int8.agreement.accuracy_drop == again.accuracy_drop
 
 
 def test_export_with_the_cards_own_pictures_needs_no_data(trained: Path, tmp_path: Path) -> None:

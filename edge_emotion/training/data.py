@@ -20,6 +20,7 @@ from edge_emotion.files import files_under
 from edge_emotion.preprocess import PICTURE_SUFFIXES
 from edge_emotion.training.fer import FolderTree, ZipTree, read_fer2013, read_ferplus
 from edge_emotion.training.samples import (
+    OTHER_LABEL,
     Dataset,
     Sample,
     SplitName,
@@ -193,7 +194,7 @@ def _read_class_folders(path: Path, labels: Sequence[str] | None) -> Dataset:
                 if file.suffix.lower() not in PICTURE_SUFFIXES:
                     dropped["not a picture by its ending"] += 1
                 elif folder.name not in position:
-                    dropped["a label that was not asked for"] += 1
+                    dropped[OTHER_LABEL] += 1
                 else:
                     target = one_hot(position[folder.name], len(chosen))
                     key = file.relative_to(path).as_posix()

@@ -17,7 +17,14 @@ import numpy as np
 from edge_emotion.card import FaceCrop
 from edge_emotion.errors import DataError
 from edge_emotion.preprocess import Picture
-from edge_emotion.training.samples import Dataset, Sample, SplitName, choose_labels, one_hot
+from edge_emotion.training.samples import (
+    OTHER_LABEL,
+    Dataset,
+    Sample,
+    SplitName,
+    choose_labels,
+    one_hot,
+)
 
 FERPLUS_FOLDERS: dict[str, SplitName] = {
     "FER2013Train": "train",
@@ -132,7 +139,7 @@ def _from_votes(
         dropped[f"no majority of the votes, in {split}"] += 1
         return None
     if list(votes).index(top) not in {i for _, i in chosen}:
-        dropped["a label that was not asked for"] += 1
+        dropped[OTHER_LABEL] += 1
         return None
     kept = [votes[i] for _, i in chosen]
     return tuple(v / sum(kept) for v in kept)
@@ -215,7 +222,7 @@ def read_fer2013(path: Path, labels: Sequence[str] | None) -> Dataset:
             elif emotion in position:
                 target = one_hot(position[emotion], len(chosen))
             else:
-                dropped["a label that was not asked for"] += 1
+                dropped[OTHER_LABEL] += 1
                 target = None
             if target is not None:
                 key = f"{path.name}:{number}"

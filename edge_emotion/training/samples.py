@@ -51,6 +51,10 @@ class Sample:
         return f"left out: {reason}"
 
 
+#: Why a picture is dropped that has a label beside those that were chosen.
+OTHER_LABEL = "a label that was not asked for"
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled pictures in the order in which they were found."""
@@ -104,7 +108,7 @@ def merge_datasets(datasets: Sequence[Dataset]) -> Dataset:
                 if column is not None:
                     target[column] += share
             if columns[sample.label] is None:
-                dropped["a label that was not asked for"] += 1
+                dropped[OTHER_LABEL] += 1
                 continue
             total = sum(target)
             samples.append(replace(sample, target=tuple(share / total for share in target)))

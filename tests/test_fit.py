@@ -7,70 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-pytest.importorskip("tensorflow")
-pytest.importorskip("onnx")
-import onnx  # noqa: E402
+pytest.importorskip("tensorflow", reason="needs the extra train")
 
-from edge_emotion.errors import ConversionError  # noqa: E402
-from edge_emotion.exporters import tflite  # noqa: E402
-from edge_emotion.exporters.onnx import _check_quantized, convert_onnx, quantize_onnx  # noqa: E402
-from edge_emotion.training import outcome  # noqa: E402
-from edge_emotion.training.augment import RandomQuality, degradation  # noqa: E402
-from edge_emotion.training.config import Plan, TrainConfig  # noqa: E402
-from edge_emotion.training.distill import distill_pictures  # noqa: E402
-from edge_emotion.training.fit import _optimizer, build, fit  # noqa: E402
-from edge_emotion.training.loading import keep_labels  # noqa: E402
-from tests.test_augment import STILL  # noqa: E402
-from tests.test_converters import _graph, shade_net  # noqa: E402
-from tests.test_earlier import CONFIG, LABELS, pictures  # noqa: E402
+import keras
 
+from edge_emotion.training import outcome
+from edge_emotion.training.config import Plan
+from edge_emotion.training.distill import distill_pictures
+from edge_emotion.training.fit import _optimizer, build, fit
+from edge_emotion.training.loading import keep_labels
+
+from .test_earlier import CONFIG, LABELS, pictures
+
+# TensorFlow uses what NumPy and it itself deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-def test_int8_weights_have_seven_bits_and_a_scale_for_each_channel():
-    """Eight bits are wrong on x86 without VNNI alone, so that answers do not tell everywhere."""
-    pixels = np.random.default_rng(2).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
-    model = quantize_onnx(convert_onnx(_graph(keras.layers.Conv2D(4, 3))), pixels)
-    values = {x.name: onnx.numpy_helper.to_array(x) for x in model.graph.initializer}
-    (conv,) = [n for n in model.graph.node if n.op_type == "Conv"]
-    (dequantized,) = [n for n in model.graph.node if conv.input[1] in n.output]
-    weights, scale = (values[name] for name in dequantized.input[:2])
-    assert weights.dtype == np.int8
-    assert 60 < np.abs(weights.astype(int)).max() <= 64
-    assert scale.shape == (4,)
-
-
-def test_what_stayed_float_is_no_int8():
-    with pytest.raises(ConversionError, match=r"onnx-int8: Conv .* stayed float"):
-        _check_quantized(convert_onnx(_graph(keras.layers.Conv2D(4, 3))))
-    with pytest.raises(ConversionError, match="tensors stayed float"):
-        tflite._check(
-            tflite.flatbuffer_utils.read_model_from_bytearray(
-                bytearray(tflite.convert_tflite(shade_net(), "tflite-f32", None))
-            ),
-            "tflite-int8",
-        )
-
-
-def test_half_of_the_pictures_get_a_grain_of_their_own_up_to_what_was_asked_for():
-    grey = np.full((1000, 24, 24, 1), 127, np.float32)
-    layer = RandomQuality(TrainConfig(**(STILL | {"noise": 0.1})))
-    change = np.asarray(layer(grey, training=True))[..., 0] / 255 - 127 / 255
-    strength = change.std(axis=(1, 2))
-    assert (strength > 1e-5).mean() == pytest.approx(0.5, abs=0.05)
-    assert strength.max() == pytest.approx(0.1, abs=0.01)
-    strong = change[strength > 0.05][:20].reshape(20, -1)
-    assert np.abs(np.corrcoef(strong) - np.eye(20)).max() < 0.3
-
-
-def test_brightness_is_a_share_of_white():
-    grey = np.full((500, 4, 4, 1), 127, np.float32)
-    seen = np.asarray(
-        degradation(TrainConfig(**(STILL | {"brightness": 0.2})))(grey, training=True)
-    )
-    light = seen.mean(axis=(1, 2, 3)) - 127
-    assert (light.min(), light.max()) == pytest.approx((-51, 51), abs=1)
 
 
 def test_weight_decay_spares_norms_and_biases():
