@@ -146,7 +146,7 @@ def test_a_factor_that_others_read_stays(pixels: NDArray[np.uint8]) -> None:
 
     net = _graph(layers.Rescaling(1 / 255), both)
     expected = np.asarray(net(pixels.astype(np.float32)))
-    np.testing.assert_allclose(_answers(convert_onnx(net), pixels), expected, rtol=1e-4)
+    np.testing.assert_allclose(_answers(convert_onnx(net), pixels), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_convolution_of_two_factors_has_its_weights_twice(pixels: NDArray[np.uint8]) -> None:
@@ -161,7 +161,7 @@ def test_one_convolution_of_two_factors_has_its_weights_twice(pixels: NDArray[np
     model = convert_onnx(net)
     assert "Mul" not in {node.op_type for node in model.graph.node}
     expected = np.asarray(net(pixels.astype(np.float32)))
-    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4)
+    np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", ["normalization", "gelu"])

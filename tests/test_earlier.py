@@ -342,7 +342,7 @@ def test_a_wider_network_begins_with_the_answers_of_a_narrow_one(body: str, time
     take_weights(wide, initial, [*LABELS[:2], "sad"], seed=1)
     pixels = rng.uniform(0, 255, (4, 16, 16, 1)).astype(np.float32)
     np.testing.assert_allclose(
-        np.asarray(wide(pixels)), np.asarray(narrow(pixels))[:, [1, 2, 0]], rtol=1e-4
+        np.asarray(wide(pixels)), np.asarray(narrow(pixels))[:, [1, 2, 0]], rtol=1e-4, atol=1e-5
     )
     # Copies of a channel are weighed differently, or they would stay copies.
     kernel = wide.get_layer("logits").get_weights()[0]
@@ -357,7 +357,9 @@ def test_weights_of_each_place_begin_with_the_mean_of_all(times: int) -> None:
     placed = build(replace(CONFIG, body="c8/2 r p c16 f", width=times), 3)
     take_weights(placed, EarlierModel("mean", None, mean, LABELS, 1.0, NONE), LABELS, seed=1)
     pixels = rng.uniform(0, 255, (4, 16, 16, 1)).astype(np.float32)
-    np.testing.assert_allclose(np.asarray(placed(pixels)), np.asarray(mean(pixels)), rtol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(placed(pixels)), np.asarray(mean(pixels)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_another_body_is_refused() -> None:
