@@ -68,37 +68,38 @@ def measure_folds(
     cards = [fold.card for fold in subjects]
     if any((c.labels, c.input) != (cards[0].labels, cards[0].input) for c in cards):
         raise DataError("the models are not folds of one training: labels or inputs differ")
-    rows: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
     logits: dict[str, list[Logits]] = {recipe: [] for recipe in recipes}
     by_fold: dict[str, list[float]] = {recipe: [] for recipe in recipes}
-    pictures: Pictures | None = None
-    for i in progress("folds")(range(len(subjects))):
-        fold = subjects[i]
-        with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
+        divided: list[Pictures] = []
+        for number, fold in enumerate(subjects):
+            place = Path(scratch) / str(number)
+            place.mkdir()
             pictures = labelled_pictures(
-                data, fold.card, fold.folder, Path(scratch), divided=True, warn=warn
-            )
+                data, fold.card, fold.folder, place, divided=True, warn=warn,
+                progress=progress(f"pictures of fold {number + 1}"),
+            )  # fmt: skip
             if not pictures.data.trained_on_known:
-                raise ModelError(f"{models[i]}: does not record what it was trained on")
-            assert pictures.labels is not None
-            files = [s for s in fold.files if s.recipe in recipes]
-            found, errors = run_subjects(files, pictures)
+                raise ModelError(f"{models[number]}: does not record what it was trained on")
+            divided.append(pictures)
+        held_out = _held_out([pictures.rows for pictures in divided])
+        rows: list[NDArray[np.int64]] = []
+        labels: list[NDArray[np.int64]] = []
+        for i in progress("folds")(range(len(subjects))):
+            fold, pictures, own_rows = subjects[i], divided[i], held_out[i]
+            found, errors = run_subjects([s for s in fold.files if s.recipe in recipes], pictures)
             if errors:
                 raise next(iter(errors.values()))
-        rows.append(pictures.rows)
-        labels.append(pictures.labels)
-        for recipe, own in found.items():
-            logits[recipe].append(own / fold.card.confidence.temperature)
-    assert pictures is not None  # argparse wants one model at least
-    for i, own_rows in enumerate(_held_out(rows)):
-        rows[i], labels[i] = rows[i][own_rows], labels[i][own_rows]
-        for recipe, parts in logits.items():
-            parts[i] = parts[i][own_rows]
-            by_fold[recipe].append(float((parts[i].argmax(axis=1) == labels[i]).mean()))
+            assert pictures.labels is not None
+            rows.append(pictures.rows[own_rows])
+            labels.append(pictures.labels[own_rows])
+            for recipe, own in found.items():
+                kept = own[own_rows] / fold.card.confidence.temperature
+                logits[recipe].append(kept)
+                by_fold[recipe].append(float((kept.argmax(axis=1) == labels[i]).mean()))
     merged = replace(
-        pictures,
-        data=replace(pictures.data, samples=sum(map(len, rows))),
+        divided[-1],
+        data=replace(divided[-1].data, samples=sum(map(len, rows))),
         rows=np.concatenate(rows),
         labels=np.concatenate(labels),
     )

@@ -66,7 +66,7 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
         card: the model's.
         failures: Markdown on what it gets wrong, from `FAILURES_NAME`; None if nobody has looked.
     """
-    training, data, spec = card.training, card.data, card.input
+    training, spec = card.training, card.input
     colour = "grey" if spec.channels == 1 else "RGB"
     parts = [
         f"# {card.name}",
@@ -80,19 +80,9 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
         "## Out of scope",
         card.out_of_scope,
         "## Training",
-        f"`{training.architecture}`, {training.epochs} epochs, the weights of epoch "
-        f"{training.best_epoch}. Made by:",
-        f"```\n{training.command}\n```",
-        f"Data: {data.name} ({data.layout}). Source: {data.source}. Terms: {data.licence}. "
-        f"Licence of the weights: {card.licence}.",
-        f"Split: {data.split} (seed {data.seed}).",
-        _splits(card),
+        *_training(card),
+        "## Accuracy of the float model",
     ]
-    if data.dropped:
-        parts.append(_counts("Left out", data.dropped))
-    if data.grouped:
-        parts.append(_counts("Kept on one side of the split", data.grouped))
-    parts += ["## Accuracy of the float model"]
     parts += (
         map(_evaluation, card.evaluations) if card.evaluations else ["Not measured in training."]
     )
@@ -111,6 +101,27 @@ def model_readme(card: ModelCard, failures: str | None = None) -> str:
         _exports(card.exports) if card.exports else "None yet: `edge-emotion export` makes them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _training(card: ModelCard) -> list[str]:
+    training, data = card.training, card.data
+    if not training.epochs:
+        return ["Not recorded: the model was not trained by edge-emotion."]
+    parts = [
+        f"`{training.architecture}`, {training.epochs} "
+        f"{'epoch' if training.epochs == 1 else 'epochs'}, the weights of epoch "
+        f"{training.best_epoch}. Made by:",
+        f"```\n{training.command}\n```",
+        f"Data: {data.name} ({data.layout}). Source: {data.source}. Terms: {data.licence}. "
+        f"Licence of the weights: {card.licence}.",
+        f"Split: {data.split} (seed {data.seed}).",
+        _splits(card),
+    ]
+    if data.dropped:
+        parts.append(_counts("Left out", data.dropped))
+    if data.grouped:
+        parts.append(_counts("Kept on one side of the split", data.grouped))
+    return parts
 
 
 def _fitted_to(evaluations: Sequence[Evaluation]) -> str:

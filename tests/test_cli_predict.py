@@ -326,7 +326,9 @@ def test_inspect_shows_the_card_of_a_single_file(model_folder: Path) -> None:
     file = next(model_folder.glob("*.onnx"))
     card = json.loads(run("inspect", file, "--json").stdout)
     assert card["labels"] == ["angry", "happy", "sad"]
-    assert "angry, happy, sad" in run("inspect", file).stdout
+    page = run("inspect", file).stdout
+    assert "angry, happy, sad" in page
+    assert f"| {file.name} | {file.stat().st_size / 1000:.0f} kB |" in page
     assert run("inspect", model_folder / "none.onnx").exit_code == 4
 
 

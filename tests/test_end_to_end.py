@@ -32,8 +32,11 @@ from .generated import LABELS, draw_face, write_class_folders
 
 pytest.importorskip("tensorflow", reason="needs the extras train and export")
 
-# TensorFlow and its converters use what NumPy and they themselves deprecate.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    # TensorFlow and its converters use what NumPy and they themselves deprecate.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("hardly_distilled"),
+]
 
 SETTINGS = [
     "--labels", "angry,happy,sad", "--size", "32", "--width", "0.5", "--epochs", "8",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_the_commonest_errors_are_named(confusion: list[list[int]], words: str) 
 def test_without_an_error_nothing_is_said_of_any() -> None:
     page = model_readme(make_card(evaluations=[evaluation([[9, 0, 0], [0, 9, 0], [0, 0, 9]])]))
     assert "commonest" not in page
+
+
+def test_of_a_network_from_elsewhere_nothing_is_said_many_times() -> None:
+    card = make_card()
+    foreign = replace(card, training=replace(card.training, epochs=0, best_epoch=0))
+    assert card.training.command in model_readme(card)
+    page = model_readme(foreign)
+    assert page.count("not trained by edge-emotion") == 1
+    assert "Made by" not in page
 
 
 def test_a_place_for_a_benchmark_is_kept_and_emptied(tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ from .generated import write_class_folders
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
 
-# TensorFlow uses what NumPy deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    # TensorFlow uses what NumPy deprecates.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("hardly_distilled"),
+]
 
 SMALL = ["--size", "16", "--width", "0.25", "--epochs", "1"]
 
@@ -176,7 +179,6 @@ def test_labels_with_dollars_are_no_formulas(tmp_path: Path) -> None:
     assert {"README.md", "confusion.png", "curves.png"} <= {path.name for path in model.iterdir()}
 
 
-@pytest.mark.usefixtures("hardly_distilled")
 def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_told_of(
     faces: Path, tmp_path: Path
 ) -> None:

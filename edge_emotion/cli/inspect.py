@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -20,5 +21,12 @@ def inspect(
     from edge_emotion.artefacts import find_model, read_card
     from edge_emotion.model_readme import model_readme
 
-    card = read_card(find_model(model))
+    path = find_model(model)
+    card = read_card(path)
+    if not as_json:  # what a file cannot say of itself
+        exports = [
+            dataclasses.replace(e, bytes=path.stat().st_size) if e.bytes is None else e
+            for e in card.exports
+        ]
+        card = dataclasses.replace(card, exports=exports)
     print(card.to_json().decode() if as_json else model_readme(card), end="")

@@ -29,7 +29,10 @@ class LiteRtRuntime:
             self._interpreter.allocate_tensors()
             signature = self._interpreter.get_signature_list().get("serving_default", {})
         except (ValueError, RuntimeError, OSError) as error:
-            raise ModelError(f"{path}: LiteRT cannot load it: {one_line(error)}") from error
+            raise ModelError(
+                f"{path}: LiteRT cannot load it: copy it again, or export it again: "
+                f"{one_line(error)}"
+            ) from error
         source = self._interpreter.get_input_details()
         target = self._interpreter.get_output_details()
         if (

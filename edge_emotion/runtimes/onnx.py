@@ -33,7 +33,10 @@ class OnnxRuntime:
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime raises a dozen pybind types without a common base
-            raise ModelError(f"{path}: onnxruntime cannot load it: {one_line(error)}") from error
+            raise ModelError(
+                f"{path}: onnxruntime cannot load it: copy it again, or export it again: "
+                f"{one_line(error)}"
+            ) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [x.name for x in inputs], [x.name for x in outputs]
         shape = inputs[0].shape if inputs else []
