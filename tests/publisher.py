@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -41,7 +42,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if site.stop is None else body[: site.stop])
+        with suppress(ConnectionError):  # who asked may hang up
+            self.wfile.write(body if site.stop is None else body[: site.stop])
 
     def log_message(self, *args: object) -> None:
         """Not on stderr."""
