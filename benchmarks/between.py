@@ -156,7 +156,7 @@ def main(arguments: list[str]) -> None:
         help="labelled pictures; may be repeated",
     )  # fmt: skip
     chosen = parser.parse_args(arguments)
-    if len(set(chosen.data)) < len(chosen.data):
+    if len({data.resolve() for data in chosen.data}) < len(chosen.data):
         raise UsageError("--data: one data set named twice would count twice")
     for data in chosen.data:
         if not data.exists():

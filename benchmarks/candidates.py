@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.table import Table
 
+from edge_emotion.cli.terminal import table_console
 from edge_emotion.quiet import quiet
 
 from .module import run_module
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> None:
             name, CANDIDATES[name], f"{millions:.1f}", f"{parameters / 1e3:.0f} k",
             f"{size / 1e3:.0f}", f"{statistics.median(own):.3f}", f"{ratio(own, times[0]):.2f}",
         )  # fmt: skip
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
+    table_console(120).print(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import ENDINGS, complain, end_cleanly, ended, note
+from edge_emotion.cli.terminal import ENDINGS, complain, end_cleanly, ended, note, write_anyhow
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
@@ -19,6 +19,7 @@ def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     """Run a program: every error raised on purpose is one line on stderr and its exit code."""
     code = 0
     end_cleanly()
+    write_anyhow()
     try:
         main(sys.argv[1:])
         sys.stdout.flush()

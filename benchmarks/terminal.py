@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from edge_emotion.cli.terminal import table_console
 
 from .compare import Comparison
 from .figures import Table, machine_line, method_line, tables
@@ -18,7 +18,7 @@ PIPE_WIDTH = 120
 
 def print_report(report: BenchReport) -> None:
     """Print on stdout: the verdict last, where a person's eye ends up."""
-    console = _console()
+    console = table_console(PIPE_WIDTH)
     console.print(Text(f"{report.model.name} on {machine_line(report)}", style="bold"))
     console.print(Text(method_line(report), style="dim"))
     for table in tables(report):
@@ -30,19 +30,13 @@ def print_report(report: BenchReport) -> None:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print on stdout."""
-    console = _console()
+    console = table_console(PIPE_WIDTH)
     for line in comparison.machines:
         console.print(Text(line))
     _print_table(console, comparison.table)
     console.print()
     for line in comparison.notes:
         console.print(Text(f"- {line}"))
-
-
-def _console() -> Console:
-    return Console(
-        file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False
-    )
 
 
 def _print_table(console: Console, table: Table, recommended: str | None = None) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import EDQUOT, EFBIG, ENOLCK, ENOSPC, EOPNOTSUPP
 from pathlib import Path
 
-from edge_emotion.errors import OutputError
+from edge_emotion.errors import OutputError, UsageError
 
 
 @contextmanager
@@ -72,6 +73,35 @@ def check_folder(path: Path, called: Path | None = None) -> None:
     with replacing(path / ".writable", called or path) as temporary:
         temporary.touch()
     (path / ".writable").unlink()
+
+
+@contextmanager
+def alone(folder: Path, command: str, option: str) -> Iterator[None]:
+    """Keep other processes out of a folder; if this one is killed, it is free again.
+
+    Args:
+        folder: that is there.
+        command: of ``edge-emotion``, which all take the same lock.
+        option: by which the folder was named.
+
+    Raises:
+        UsageError: another process is at work in it: each would lose what the other wrote.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another edge-emotion {command} is at work in {folder}: name another {option}, or "
+                "end it"
+            ) from error
+        except OSError as error:
+            if error.errno not in (ENOLCK, EOPNOTSUPP):  # a file system without locks
+                raise
+        yield
+    finally:
+        os.close(fd)
 
 
 def is_folder(path: Path) -> bool:

@@ -104,6 +104,11 @@ def adopt_model(
     else:
         dense = layers.Dense(head.units, use_bias=head.use_bias, name=OUTPUT_NAME)
         logits = dense(x)
+        if len(head.get_weights()) != len(dense.weights):
+            raise ModelError(
+                f"{path}: its last layer is quantised or has LoRA weights: save the network in "
+                "float, LoRA merged into the kernels"
+            )
         dense.set_weights(head.get_weights())
     logits_model = keras.Model(image, logits, name=model.name)
     with replacing(out / KERAS_NAME) as temporary:
@@ -139,7 +144,8 @@ def _in_float32(model: Any) -> Any:
         return model
 
     def clone(layer: Any) -> Any:
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+        own = {"dtype": "float32"} if isinstance(layer, keras.Layer) else {}  # else an operator
+        return type(layer).from_config(layer.get_config() | own)
 
     result = keras.models.clone_model(model, clone_function=clone, recursive=True)
     result.set_weights(model.get_weights())

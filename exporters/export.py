@@ -27,7 +27,15 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import BudgetError, ConversionError, ModelError, UsageError
 from edge_emotion.evaluation import compare, evaluate, may_be_guessing
-from edge_emotion.files import check_reachable, replacing, sha256, tool_versions, write_bytes
+from edge_emotion.files import (
+    alone,
+    check_folder,
+    check_reachable,
+    replacing,
+    sha256,
+    tool_versions,
+    write_bytes,
+)
 from edge_emotion.gates import Gates
 from edge_emotion.model_readme import write_readme
 from edge_emotion.quiet import quiet
@@ -99,7 +107,8 @@ def export_model(
         What became of each recipe; see `raise_if_refused`.
 
     Raises:
-        UsageError: a file is there and `overwrite` is not given; calibration and check overlap.
+        UsageError: a file is there and `overwrite` is not given; calibration and check overlap;
+            another export is at work in `out`.
         ChecksumError: `model.keras` is not the one that the card describes.
         ModelError, DataError: an input could not be read.
         OutputError: `out` cannot be written.
@@ -128,26 +137,31 @@ def export_model(
         reference = logits_of(keras_runtime, check.pixels)
     if not np.isfinite(reference).all():
         raise ModelError(f"{card.name}: its Keras model gives logits that are no numbers")
-    if out.resolve() != folder.resolve():
-        card = _copy_folder(folder, card, out)
-    if check.labels is not None:
-        _doubt(card, check, reference, log)
-    exported = Exported([], [])
-    before = card.exports
-    maker = _Maker(keras_runtime.logits_model, card, check, reference, out)
-    for recipe in recipes:
-        try:
-            outcome = maker.make(recipe, calibrations, gates)
-        except ConversionError as error:
-            log(str(error))
-            exported.failures.append(error)
-            continue
-        exported.outcomes.append(outcome)
-        if not outcome.violations:
-            card = card.with_export(outcome.record)
-            card.write(out)
-        log(_describe(outcome))
-    write_readme(out, card, measured=all(record in card.exports for record in before))
+    check_folder(out)
+    with alone(out, "export", "--out"):
+        _refuse_overwriting(out, card, recipes, overwrite)  # another may have ended meanwhile
+        if out.resolve() == folder.resolve():
+            card = ModelCard.read(out)
+        else:
+            card = _copy_folder(folder, card, out)
+        if check.labels is not None:
+            _doubt(card, check, reference, log)
+        exported = Exported([], [])
+        before = card.exports
+        maker = _Maker(keras_runtime.logits_model, card, check, reference, out)
+        for recipe in recipes:
+            try:
+                outcome = maker.make(recipe, calibrations, gates)
+            except ConversionError as error:
+                log(str(error))
+                exported.failures.append(error)
+                continue
+            exported.outcomes.append(outcome)
+            if not outcome.violations:
+                card = card.with_export(outcome.record)
+                card.write(out)
+            log(_describe(outcome))
+        write_readme(out, card, measured=all(record in card.exports for record in before))
     return exported
 
 

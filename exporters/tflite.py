@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
 from typing import Any
 
@@ -9,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.card import INPUT_NAME, OUTPUT_NAME
-from edge_emotion.errors import ConversionError, MissingExtraError
+from edge_emotion.errors import ConversionError, MissingExtraError, OutputError
 
 from .pictures import full_range
 
 try:
     import keras
     import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
     from tensorflow.lite.tools import flatbuffer_utils
 except ImportError as error:
     raise MissingExtraError("exporting to TFLite", "export") from error
@@ -41,11 +44,16 @@ def convert_tflite(
         is 1 and can be resized.
 
     Raises:
-        ConversionError: the converter failed, or the file is not what the recipe promises.
+        ConversionError: the converter failed, an activation overflows, or the file is not what the
+            recipe promises.
+        OutputError: no room for temporary files.
     """
+    size = 4 * int(logits_model.count_params())
     if recipe == "tflite-int8":
         assert calibration is not None
         pictures = full_range(calibration)
+        converter = tf.lite.TFLiteConverter.from_keras_model(logits_model)
+        _refuse_overflow(_convert(converter, recipe, size), pictures)
         converter = tf.lite.TFLiteConverter.from_keras_model(logits_model)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: (
@@ -62,19 +70,63 @@ def convert_tflite(
         converter = tf.lite.TFLiteConverter.from_keras_model(wrapped)
         if recipe == "tflite-int8-dynamic":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    try:
-        with warnings.catch_warnings():
-            # That int8 input statistics are measured, not given, is the purpose of calibration.
-            warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-            data = converter.convert()
-    except Exception as error:  # the converter raises whatever MLIR or Python did
-        raise ConversionError(
-            f"{recipe}: the TFLite converter failed: {_first_line(error)}"
-        ) from error
+    data = _convert(converter, recipe, size)
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
     _rename(model)
     _check(model, recipe)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _convert(converter: Any, recipe: str, size: int) -> bytes:
+    """Run the converter on a model of `size` bytes."""
+    try:
+        with warnings.catch_warnings():
+            # That int8 input statistics are measured, not given, is the purpose of calibration.
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+            return bytes(converter.convert())
+    except Exception as error:  # the converter raises whatever MLIR or Python did
+        # It writes the model to a temporary folder, and hides that it could not.
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2 * size + 1_000_000:
+            raise OutputError(
+                f"{recipe}: {tempfile.gettempdir()} has no room for temporary files: free space, "
+                "or set TMPDIR"
+            ) from error
+        raise ConversionError(
+            f"{recipe}: the TFLite converter failed: {_first_line(error)}"
+        ) from error
+
+
+def _refuse_overflow(data: bytes, pictures: NDArray[np.uint8]) -> None:
+    """See that no activation of the float model is infinite: calibration would end the process.
+
+    TFLite takes softplus and mish apart, by an exponential that overflows where Keras' does not.
+
+    Raises:
+        ConversionError: one is.
+    """
+    graph = flatbuffer_utils.read_model_from_bytearray(bytearray(data)).subgraphs[0]
+    made = sorted({int(i) for operator in graph.operators for i in operator.outputs})
+    interpreter = Interpreter(
+        model_content=data,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    for picture in pictures:
+        interpreter.set_tensor(source, picture[None].astype(np.float32))
+        interpreter.invoke()
+        for index in made:
+            try:
+                values = interpreter.get_tensor(index)
+            except ValueError:  # of a size that is known nowhere
+                continue
+            if values.dtype == np.float32 and not np.isfinite(values).all():
+                raise ConversionError(
+                    f"tflite-int8: activations overflow in {graph.tensors[index].name.decode()}: "
+                    "scale the pixels as in training (--scale, --offset), or take another "
+                    "activation"
+                )
 
 
 def _rename(model: Any) -> None:

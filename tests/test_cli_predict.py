@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from edge_emotion.card import CARD_NAME
 from edge_emotion.cli import app
+from tests import tiny
 from tests.datasets import close_folder
 from tests.generated import draw_face
 
@@ -292,6 +294,29 @@ def test_a_full_disk_under_stdout_is_one_line(model_folder: Path, pictures: Path
         "edge-emotion: cannot write the output: No space left on device; if there is room, "
         "temporary files have none: set TMPDIR"
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full: a full disk is not tried")
+def test_a_full_disk_under_stderr_ends_no_work(model_folder: Path, pictures: Path) -> None:
+    command = [sys.executable, "-c", MAIN, "predict",
+               "--model", str(model_folder), "--faces", "off", "none.png",
+               str(pictures)]  # fmt: skip
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.returncode == 4
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_names_that_the_terminal_cannot_write_end_no_command(tmp_path: Path) -> None:
+    folder = tiny.write_model_folder(tmp_path / "tiny")
+    card = tiny.make_card(labels=["angry", "happy", "漢字"])
+    (folder / CARD_NAME).write_bytes(card.to_json())
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "inspect", str(folder)],
+        capture_output=True, check=False, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"angry, happy, \u6f22\u5b57" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

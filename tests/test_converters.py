@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ pytest.importorskip("tensorflow", reason="needs the extra export")
 
 import onnx
 
-from edge_emotion.errors import ConversionError
+from edge_emotion.errors import ConversionError, OutputError
 from edge_emotion.exporters import tflite
 from edge_emotion.exporters.adopt import adopt_model
 from edge_emotion.exporters.onnx import _check_quantized, convert_onnx, quantize_onnx
@@ -199,7 +200,7 @@ def test_a_network_in_mixed_precision_is_exported_in_float32(
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         inner = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
-        net = _graph(keras.layers.Rescaling(1 / 255), inner)
+        net = _graph(keras.layers.Rescaling(1 / 51), lambda x: x / 5.0, inner)
         whole = keras.Model(net.input, keras.layers.Softmax()(net.output))
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -254,3 +255,37 @@ def test_what_stayed_float_is_no_int8() -> None:
             ),
             "tflite-int8",
         )
+
+
+def test_activations_that_overflow_are_told_before_they_end_the_process(
+    pixels: NDArray[np.uint8],
+) -> None:
+    """Softplus in TFLite is an exponential; of 255 times a thousand it is infinite."""
+    from keras import layers
+
+    net = _graph(layers.Rescaling(1000.0), layers.Activation("softplus"))
+    assert np.isfinite(np.asarray(net(pixels.astype(np.float32)))).all()
+    with pytest.raises(ConversionError, match=r"activations overflow in .*Softplus.*--scale"):
+        convert_tflite(net, "tflite-int8", pixels)
+    assert convert_tflite(_graph(layers.Activation("relu")), "tflite-int8", pixels)
+
+
+def test_no_room_for_temporary_files_is_not_the_converters_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from keras import layers
+
+    class Converter:
+        def convert(self) -> None:
+            raise TypeError("'NoneType' object is not callable")
+
+    monkeypatch.setattr(
+        tflite.tf.lite.TFLiteConverter, "from_keras_model", lambda model: Converter()
+    )
+    net = _graph(layers.Activation("relu"))
+    with pytest.raises(ConversionError, match="the TFLite converter failed"):
+        convert_tflite(net, "tflite-f32", None)
+    usage = shutil.disk_usage(".")._replace(free=500_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(OutputError, match=r"no room for temporary files: .*TMPDIR"):
+        convert_tflite(net, "tflite-f32", None)

@@ -23,6 +23,7 @@ from edge_emotion.cli import app
 from edge_emotion.errors import DataError, ModelError
 from edge_emotion.evaluation import compare
 from edge_emotion.exporters.pictures import load_sides
+from edge_emotion.files import alone
 from edge_emotion.model_readme import BENCH_END, BENCH_START
 from edge_emotion.runtimes import open_runtime
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
@@ -610,6 +611,18 @@ def test_calibrating_and_checking_on_the_same_pictures_is_refused(
     assert "are also pictures of the check (unseen pictures): name other pictures" in result.stderr
 
 
+def test_two_exports_do_not_share_a_folder(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    arguments = ["export", trained, "--to", "onnx-f32", "--out", out]
+    with alone(out, "export", "--out"):
+        second = run(*arguments)
+        assert second.exit_code == 2
+        assert f"another edge-emotion export is at work in {out}" in second.stderr
+        assert list(out.iterdir()) == []
+    assert run(*arguments).exit_code == 0
+
+
 def test_a_few_pictures_on_both_sides_check_and_do_not_calibrate(
     trained: Path, faces: Path, unseen: Path, tmp_path: Path
 ) -> None:
@@ -740,10 +753,19 @@ def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_
         [keras.Input((1, 4097, 1)), layers.GlobalMaxPooling2D(), layers.Dense(3)]
     )
     wide.save(tmp_path / "wide.keras")
+    for name, change in (
+        ("int8", lambda model: model.layers[-1].quantize("int8")),
+        ("lora", lambda model: model.layers[-1].enable_lora(2)),
+    ):
+        head = layers.Dense(3, activation="softmax")
+        model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), head])
+        change(model)
+        model.save(tmp_path / f"{name}.keras")
     with pytest.warns(UserWarning, match="not yet been built"):
         keras.Sequential([layers.Flatten(), layers.Dense(3)]).save(tmp_path / "unbuilt.keras")
     failures = (("two", "2 outputs"), ("lost", "no numbers"), ("wide", "not within 1..4096"),
-                ("unbuilt", "was never built"))  # fmt: skip
+                ("unbuilt", "was never built"), ("int8", "is quantised or has LoRA weights"),
+                ("lora", "is quantised or has LoRA weights"))  # fmt: skip
     for name, words in failures:
         result = run(
             "export", tmp_path / f"{name}.keras", "--labels", "angry,happy,sad", "--out",

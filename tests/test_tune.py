@@ -440,6 +440,49 @@ def test_a_trial_that_ends_the_search_again_and_again_is_passed_over(
     assert len(settings(out, "trained")) == 2
 
 
+def test_a_trial_that_the_user_ends_again_and_again_is_not_to_blame(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    def stop(number: int) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    arguments = ["tune", faces, "--trials", "1", *SMALL, "--out", out]
+    world.before = stop
+    for resume in ([], *[["--resume"]] * (tune_module.MOST_INTERRUPTIONS)):
+        assert run(*arguments, *resume).exit_code == 130
+    world.before = lambda number: None
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert "(default)" in result.stdout
+
+
+@pytest.mark.parametrize("own", ["trials.json", "front-7.toml", ".tune/p", "journal.log"])
+def test_what_no_search_wrote_stays(faces: Path, world: World, tmp_path: Path, own: str) -> None:
+    path = tmp_path / "out" / own
+    path.parent.mkdir(parents=True)
+    path.write_text("mine\nwithout an end")
+    for resume in ([], ["--resume"]):
+        result = run("tune", faces, "--trials", "1", *SMALL, "--out", tmp_path / "out", *resume)
+        assert result.exit_code == 2
+        assert f"holds {own.partition('/')[0]}, and no search that it is of" in result.stderr
+        assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == [path]
+        assert path.read_text() == "mine\nwithout an end"
+    assert not world.trained
+
+
+def test_a_search_that_was_killed_before_its_first_trial_is_gone_over(
+    faces: Path, world: World, tmp_path: Path
+) -> None:
+    work = tmp_path / "out" / ".tune"
+    work.mkdir(parents=True)
+    (work / "pixels-32.npy").write_bytes(b"half")
+    (tmp_path / "out" / JOURNAL_NAME).touch()
+    result = run("tune", faces, "--trials", "1", *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert not work.exists()
+
+
 def test_a_full_disk_keeps_what_is_finished(
     faces: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,6 +543,11 @@ def test_a_folder_belongs_to_one_search(faces: Path, world: World, tmp_path: Pat
         (line,) = result.stderr.splitlines()
         assert f"{name}: damaged: name another --out" in line
         (out / name).write_bytes(before[out / name])
+    (out / JOURNAL_NAME).unlink()
+    result = run(*arguments, "--resume")
+    assert result.exit_code == 4
+    assert f"{JOURNAL_NAME} is missing" in result.stderr
+    assert not (out / JOURNAL_NAME).exists()
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,14 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import ENDINGS, end_cleanly, ended
+from edge_emotion.cli.terminal import ENDINGS, end_cleanly, ended, write_anyhow
 
 
 class _Group(TyperGroup):
     """Turns every error raised on purpose into one line on stderr and its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        write_anyhow()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where a full disk can still be reported

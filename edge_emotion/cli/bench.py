@@ -134,6 +134,8 @@ def bench(
         raise UsageError("--detector is for --photos")
     if str(html) == "-":
         raise UsageError("--html needs a file; - is for --json")
+    if json is not None and html is not None and json.resolve() == html.resolve():
+        raise UsageError(f"--json and --html both name {html}: give each a file of its own")
     # Minutes of measuring must not end at a place that takes no file.
     if json is not None and is_folder(json):  # it gets the report's own name there
         check_reachable(json)

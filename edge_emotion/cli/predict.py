@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import glob
 import itertools
@@ -90,10 +89,8 @@ def predict(
         boxes=read_boxes(boxes) if boxes else None,
         note=note,
     )
-    codecs.register_error("edge-emotion", _write_anyhow)
-    for stream, errors in (sys.stdin, "surrogateescape"), (sys.stdout, "edge-emotion"):
-        if hasattr(stream, "reconfigure"):  # file names need not be UTF-8
-            stream.reconfigure(errors=errors)
+    if hasattr(sys.stdin, "reconfigure"):  # file names need not be UTF-8
+        sys.stdin.reconfigure(errors="surrogateescape")
     writer = _Csv(predictor.labels) if as_csv else _JsonLines() if as_json else _Lines()
     annotator = None
     if annotate is not None:
@@ -182,14 +179,6 @@ def _expand(argument: str, annotate: Path | None) -> Iterator[Path | _NothingFou
             yield _NothingFoundError(argument, "no picture matches")
     else:
         yield path
-
-
-def _write_anyhow(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A name's undecodable bytes as they are; what the terminal's encoding lacks as \\uXXXX."""
-    try:
-        return codecs.lookup_error("surrogateescape")(error)
-    except UnicodeError:
-        return codecs.lookup_error("backslashreplace")(error)
 
 
 class _Lines:

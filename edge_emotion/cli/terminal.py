@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sized
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from edge_emotion.errors import EdgeEmotionError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -35,6 +39,36 @@ def end_cleanly() -> None:
             signal.signal(number, interrupt)
 
 
+def write_anyhow() -> None:
+    """Let stdout take any text: names of files need not be UTF-8, nor a terminal have all letters.
+
+    A name's undecodable bytes come out as they are, what the encoding lacks as ``\\uXXXX``.
+    """
+
+    def encode(error: UnicodeError) -> tuple[str | bytes, int]:
+        try:
+            return codecs.lookup_error("surrogateescape")(error)
+        except UnicodeError:
+            return codecs.lookup_error("backslashreplace")(error)
+
+    codecs.register_error("edge-emotion", encode)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="edge-emotion")
+
+
+def table_console(pipe_width: int) -> Console:
+    """Where tables go: stdout, in a pipe of so many columns."""
+    from rich.console import Console
+
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            """Not rich's exit code 1, that of a check that failed."""
+            raise BrokenPipeError
+
+    width = None if sys.stdout.isatty() else pipe_width
+    return Stdout(file=sys.stdout, width=width, highlight=False)
+
+
 def interrupted(by: KeyboardInterrupt, line: str = "interrupted") -> int:
     """Say so, once all is cleaned up; the exit code. SIGTERM and SIGHUP then end the program."""
     complain(line)
@@ -49,12 +83,13 @@ def interrupted(by: KeyboardInterrupt, line: str = "interrupted") -> int:
 
 def complain(line: str) -> None:
     """One line on stderr, marked as an error."""
-    print(f"edge-emotion: {' '.join(line.split())}", file=sys.stderr)
+    note(f"edge-emotion: {' '.join(line.split())}")
 
 
 def note(line: str) -> None:
-    """One line on stderr."""
-    print(line, file=sys.stderr)
+    """One line on stderr; where a log is full, the work goes on."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def ended(by: BaseException) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_emotion.cli.options import LabelsOption, LearnAllOption, SubjectOption, listed
-from edge_emotion.cli.terminal import LeftOut, interrupted, note, progress
+from edge_emotion.cli.terminal import LeftOut, interrupted, note, progress, table_console
 from edge_emotion.cli.train import epoch_lines
 from edge_emotion.errors import UsageError, require
 
@@ -147,10 +147,8 @@ def _report(trial: Trial) -> None:
 
 def _print(found: Found) -> None:
     """The front, and below it the default if others are better."""
-    from rich.console import Console
     from rich.table import Table
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
     table = Table()
     for column in ("trial", "balanced (95 %), validation", "int8 latency", "ONNX", "kB",
                    "M multiply-adds", "parameters"):  # fmt: skip
@@ -172,7 +170,7 @@ def _print(found: Found) -> None:
             f"{cost.multiply_adds / 1e6:.1f}", f"{cost.parameters / 1e3:.0f} k",
             ", ".join(settings),
         )  # fmt: skip
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    table_console(PIPE_WIDTH).print(table)
 
 
 def _short(value: Any) -> str:

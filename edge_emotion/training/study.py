@@ -17,7 +17,7 @@ from edge_emotion.errors import InputError, MissingExtraError, OutputError, Usag
 from edge_emotion.files import write_bytes
 from edge_emotion.training.config import same_settings
 from edge_emotion.training.space import Space
-from edge_emotion.training.trials import Trial
+from edge_emotion.training.trials import TRIALS_NAME, Trial, old_fronts
 
 try:
     import optuna
@@ -28,6 +28,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("searching hyper-parameters", "tune") from error
 
+#: Pixels and checkpoints while a search runs; removed at its end.
+WORK_NAME = ".tune"
 STUDY_NAME = "study.json"
 JOURNAL_NAME = "journal.log"
 #: Random trials before the sampler has something to go by.
@@ -41,6 +43,7 @@ GUIDED, RANDOM = 20, 1000
 # Keys among the attributes that Optuna keeps.
 _RECORD = "trial"  # a `Trial`
 _REPEATED = "repeated"  # a suggestion that was passed over
+_ASKED_TO_END = "asked to end"  # by Ctrl-C or a signal
 _STATES = {
     "trained": TrialState.COMPLETE,
     "too slow": TrialState.PRUNED,
@@ -50,14 +53,30 @@ _STATES = {
 
 
 def check_place(folder: Path, resume: bool) -> None:
-    """See that a search may begin in a folder, before anything is read.
+    """See that a search may begin in a folder, before anything is read or written.
 
     Raises:
-        UsageError: an earlier search is there, and `resume` is not given.
+        UsageError: an earlier search is there, and `resume` is not given; or what a search would
+            write over, and no search put there.
+        InputError: an earlier search is there without its journal.
     """
-    if (folder / STUDY_NAME).exists() and not resume:
+    journal = folder / JOURNAL_NAME
+    if (folder / STUDY_NAME).exists():
+        if not resume:
+            raise UsageError(
+                f"{folder} holds an earlier search: pass --resume to go on, or name another --out"
+            )
+        if not journal.exists():
+            raise InputError(f"{journal} is missing: put it back, or name another --out")
+        return
+    # A search that was killed while it read pictures leaves an empty journal, and its pixels.
+    began = journal.is_file() and journal.stat().st_size == 0
+    foreign = [path for path in (journal, folder / WORK_NAME) if path.exists() and not began]
+    foreign += [folder / TRIALS_NAME] if (folder / TRIALS_NAME).exists() else []
+    foreign += old_fronts(folder)
+    if foreign:
         raise UsageError(
-            f"{folder} holds an earlier search: pass --resume to go on, or name another --out"
+            f"{folder} holds {foreign[0].name}, and no search that it is of: name another --out"
         )
 
 
@@ -245,6 +264,11 @@ class Study:
                 values = [trial.score.balanced_accuracy, trial.cost.latency]
             self._study.tell(self._asked, values, state=_STATES[trial.outcome])
 
+    def abandon(self) -> None:
+        """The user ended the search in the trial that was asked for last: it is not to blame."""
+        with _writing(self._path):
+            self._asked.set_user_attr(_ASKED_TO_END, True)
+
     def _load(self) -> optuna.Study:
         try:
             storage = JournalStorage(JournalFileBackend(str(self._path), _HeldLock()))
@@ -280,7 +304,8 @@ def _record(trial: optuna.trial.FrozenTrial) -> Trial:
         record = msgspec.convert(trial.user_attrs[_RECORD], Trial)
         if _STATES[record.outcome] == trial.state:
             return record
-    return Trial(trial.number, "interrupted", dict(trial.params))
+    reason = _ASKED_TO_END if _ASKED_TO_END in trial.user_attrs else None
+    return Trial(trial.number, "interrupted", dict(trial.params), reason)
 
 
 def plain(space: Space) -> dict[str, Any]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +25,10 @@ from edge_emotion.card import (
 )
 from edge_emotion.errors import ModelError, UsageError
 from edge_emotion.evaluation import may_be_guessing
-from edge_emotion.files import check_folder, write_bytes
+from edge_emotion.files import alone, check_folder, write_bytes
 from edge_emotion.model_readme import README_NAME, write_readme
 from edge_emotion.training.architectures import keep_outputs
-from edge_emotion.training.checkpoints import HISTORY_NAME
+from edge_emotion.training.checkpoints import HISTORY_NAME, KEPT_NAME
 from edge_emotion.training.config import Plan, TrainConfig, same_settings
 from edge_emotion.training.earlier import Earlier, open_all, pictures_of
 from edge_emotion.training.fit import fit, input_spec
@@ -117,34 +113,11 @@ def train_model(
     labelled = read_labelled(data, config)
     _check_run(plan)
     cache = plan.run / CACHE_NAME
-    with _alone(plan.run):
+    with alone(plan.run, "train", "--run"):
         try:
             return _train(labelled, config, plan, cache, progress, callbacks, log, warn)
         finally:
             cache.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Keep other processes from training in a run folder; if this one is killed, it is free again.
-
-    Raises:
-        UsageError: another process trains there: it would lose its pixels and its checkpoints.
-    """
-    fd = os.open(run, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another edge-emotion train is at work in {run}: name another --run, or end it"
-            ) from error
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks
-                raise
-        yield
-    finally:
-        os.close(fd)
 
 
 def _train(
@@ -281,7 +254,7 @@ def _foreign_run(run: Path) -> str | None:
         except (OSError, ValueError):
             own = has_epochs(run)  # damaged: told of later
         return None if own else path.name
-    return PREDICTIONS_NAME if (run / PREDICTIONS_NAME).exists() else None
+    return next((name for name in (PREDICTIONS_NAME, KEPT_NAME) if (run / name).exists()), None)
 
 
 def has_epochs(run: Path) -> bool:

@@ -54,7 +54,7 @@ class Trial:
     #: tried again.
     outcome: Literal["trained", "too slow", "infeasible", "interrupted"]
     settings: dict[str, Any]  # what was searched
-    reason: str | None = None  # why it was not trained
+    reason: str | None = None  # why it was not trained; None: it was, or nobody knows
     cost: Cost | None = None
     score: Score | None = None
 
@@ -71,6 +71,12 @@ def front_name(number: int) -> str:
     return f"front-{number}.toml"
 
 
+def old_fronts(folder: Path) -> list[Path]:
+    """The files of that kind in a folder."""
+    found = sorted(folder.glob("front-*.toml"))
+    return [path for path in found if path.stem.removeprefix("front-").isdecimal()]
+
+
 def write_front(
     folder: Path, trials: Sequence[Trial], configs: Sequence[TrainConfig], without: Collection[str]
 ) -> None:
@@ -83,8 +89,8 @@ def write_front(
         without: fields that are left out.
     """
     names = {front_name(trial.number) for trial in trials}
-    for old in folder.glob("front-*.toml"):
-        if old.name not in names and old.stem.removeprefix("front-").isdecimal():
+    for old in old_fronts(folder):
+        if old.name not in names:
             with suppress(OSError):  # the table and trials.json do not name it
                 old.unlink()
     for trial, config in zip(trials, configs, strict=True):

@@ -28,16 +28,15 @@ from edge_emotion.training.gather import Labelled, fingerprint, gather, read_lab
 from edge_emotion.training.loading import LoadedPictures, keep_labels, load_pictures
 from edge_emotion.training.space import Space, configure, first_settings
 from edge_emotion.training.splits import split_pictures
-from edge_emotion.training.study import Study, check_place, claim, hold, plain
+from edge_emotion.training.study import WORK_NAME, Study, check_place, claim, hold, plain
 from edge_emotion.training.trials import Cost, Score, Trial, write_front, write_trials
 
 Progress = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 #: Measures an untrained network; raises ConversionError where it has no int8 form.
 Meter = Callable[[keras.Model], Cost]
 
-#: Pixels and checkpoints while a search runs; removed at its end.
-WORK_NAME = ".tune"
-#: A trial that was under way so often when the search ended is not begun again.
+#: A trial that was under way so often when the search ended, and nobody asked it to, is not begun
+#: again.
 MOST_INTERRUPTIONS = 3
 ENGINES = ("ai-edge-litert", "onnxruntime")
 
@@ -150,15 +149,20 @@ def _loop(
             log(f"{len(trials)} trials: there is nothing else to try")
             break
         number, settings = asked
-        trial, violation = search.run(number, settings, trials)
+        try:
+            trial, violation = search.run(number, settings, trials)
+        except KeyboardInterrupt:
+            study.abandon()
+            raise
         study.tell(trial, violation)
         _write(study, search)
         report(trial)
         trials = study.trials()
     front = study.front()
     if not front:
-        reasons = "; ".join(dict.fromkeys(trial.reason for trial in trials if trial.reason))
-        raise CheckError(f"none of {len(trials)} trials was trained: {reasons}")
+        over = [trial for trial in trials if trial.outcome != "interrupted"]
+        reasons = "; ".join(dict.fromkeys(trial.reason for trial in over if trial.reason))
+        raise CheckError(f"none of {len(over)} trials was trained: {reasons}")
     default = next((t for t in trials if t.settings == first and t.score is not None), None)
     return Found(front, default)
 
@@ -241,7 +245,10 @@ class _Search:
         self, number: int, settings: dict[str, Any], earlier: Sequence[Trial]
     ) -> tuple[Trial, float]:
         """Measure and, if it is fast enough, train a candidate; and how far outside it is."""
-        ended = sum(t.settings == settings and t.outcome == "interrupted" for t in earlier)
+        ended = sum(
+            t.settings == settings and t.outcome == "interrupted" and t.reason is None
+            for t in earlier
+        )
         if ended >= MOST_INTERRUPTIONS:  # it may be what ends the search, out of memory
             return Trial(number, "infeasible", settings, f"ended the search {ended} times"), 1.0
         config = self.config(settings)

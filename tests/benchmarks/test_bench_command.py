@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from edge_emotion.benchmarks import timing
 from edge_emotion.benchmarks.schema import BenchReport
 from edge_emotion.card import ModelCard
 from edge_emotion.cli import app
+from edge_emotion.cli.terminal import table_console
 from edge_emotion.errors import OutputError
 from edge_emotion.files import write_bytes
 from tests import tiny
@@ -71,6 +73,30 @@ def test_a_reader_that_leaves_does_not_cost_the_report(
     monkeypatch.setattr("edge_emotion.benchmarks.terminal.print_report", leave)
     assert bench(folder, "--json", tmp_path / "r.json").exit_code != 0
     assert read(tmp_path / "r.json").model.name == "tiny"
+
+
+def test_a_reader_that_leaves_a_table_is_no_check_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Code 5, by `BrokenPipeError`; rich's own way is code 1."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr("sys.stdout", os.fdopen(writer, "w"))
+    console = table_console(80)
+    with pytest.raises(BrokenPipeError):
+        console.print("a table")
+    with pytest.raises(BrokenPipeError):
+        sys.stdout.close()
+
+
+def test_one_file_for_two_reports_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = bench(folder, "--json", tmp_path / "r.html", "--html", "r.html")
+    assert result.exit_code == 2
+    assert "--json and --html both name r.html" in result.stderr
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_a_full_disk_does_not_cost_the_tables(

@@ -95,7 +95,7 @@ def test_what_cannot_be_compared(folder: Path, other: Path, data: Path) -> None:
     with pytest.raises(UsageError, match="other labels"):
         measure_between([folder, "edge-cnn-8"], data)
     with pytest.raises(UsageError, match="would count twice"):
-        main([str(folder), str(other), "--data", str(data), "--data", str(data)])
+        main([str(folder), str(other), "--data", str(data), "--data", f"{data}/../{data.name}"])
     # Said before the first is measured.
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         main([str(folder), str(other), "--data", str(data), "--data", "nowhere"])
