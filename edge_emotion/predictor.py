@@ -247,7 +247,13 @@ class Predictor:
             raise UnknownNameError("on_error", on_error, ("raise", "return"))
         if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
             raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
-        return self._stream(iter(pictures), batch_size, on_error == "return")
+        try:
+            stream = iter(pictures)
+        except TypeError:
+            raise UsageError(
+                f"predict_many takes an iterable of pictures, not {pictures!r}"
+            ) from None
+        return self._stream(stream, batch_size, on_error == "return")
 
     def _stream(
         self, pictures: Iterator[Picture], batch_size: int, keep_errors: bool

@@ -195,7 +195,7 @@ def without_checked(
     if 2 * count > total:
         raise UsageError(
             f"{count} of {total} calibration pictures are also pictures of the check "
-            f"({check.name}): name other pictures as --data"
+            f"({check.name}), which needs others: name them as --data"
         )
     if count:
         log(f"{count} of {total} training pictures are also in {check.name}: none calibrates")

@@ -608,7 +608,7 @@ def test_calibrating_and_checking_on_the_same_pictures_is_refused(
         shutil.copy(trained / name, tmp_path / "m" / name)
     result = run("export", tmp_path / "m", "--calibration", unseen, "--data", unseen)
     assert result.exit_code == 2
-    assert "are also pictures of the check (unseen pictures): name other pictures" in result.stderr
+    assert "are also pictures of the check (unseen pictures), which needs" in result.stderr
 
 
 def test_two_exports_do_not_share_a_folder(trained: Path, tmp_path: Path) -> None:

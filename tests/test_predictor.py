@@ -165,6 +165,11 @@ def test_all_bad(predictor):
     assert [type(r) for r in results] == [PictureError, PictureError]
 
 
+def test_what_is_no_iterable_is_explained(predictor):
+    with pytest.raises(UsageError, match="takes an iterable of pictures, not None"):
+        predictor.predict_many(None)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "2", None])
 def test_batch_size_is_checked_at_once(predictor, batch_size):
     with pytest.raises(UsageError, match=f"batch_size must be 1 or more, not {batch_size!r}$"):

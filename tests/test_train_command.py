@@ -64,6 +64,9 @@ def test_a_subject_that_no_picture_has_is_refused(faces: Path, tmp_path: Path) -
     result = train(faces, "--run", tmp_path / "run", "--subject", "person[0-9]+", *SMALL)
     assert result.exit_code == 2
     assert re.search(r"'person\[0-9\]\+' is in no picture's path, such as angry/", result.stderr)
+    result = train(faces, "--run", tmp_path / "run", "--subject", "png", *SMALL)
+    assert result.exit_code == 2
+    assert re.search(r"'png' finds 'png' in every picture's path, such as angry/", result.stderr)
 
 
 @pytest.mark.parametrize("what", ["labels", "data"])

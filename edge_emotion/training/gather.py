@@ -81,7 +81,7 @@ def gather(
 
     Raises:
         DataError: the pictures cannot be read.
-        UsageError: no picture has a subject.
+        UsageError: no picture has a subject, or all have the same.
         OutputError: no room for the cache.
     """
     dataset = labelled.dataset
@@ -100,13 +100,18 @@ def gather(
         )
     groups, alike = duplicate_groups(loaded, subject=config.subject)
     if config.subject is not None:
-        named = sum(re.search(config.subject, key) is not None for key in loaded.keys)
-        if not named:
+        texts = [match[0] for key in loaded.keys if (match := re.search(config.subject, key))]
+        if not texts:
             raise UsageError(
                 f"--subject {config.subject!r} is in no picture's path, such as {loaded.keys[0]}"
             )
-        if named < len(loaded):
-            log(f"--subject: {named} of {len(loaded)} pictures have it in their path")
+        if len(texts) < len(loaded):
+            log(f"--subject: {len(texts)} of {len(loaded)} pictures have it in their path")
+        elif len(set(texts)) == 1:
+            raise UsageError(
+                f"--subject {config.subject!r} finds {texts[0]!r} in every picture's path, such as "
+                f"{loaded.keys[0]}: it must tell people apart"
+            )
     return Gathered(dataset, labelled.chosen, loaded, unreadable, groups, alike)
 
 
