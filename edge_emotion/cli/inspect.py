@@ -23,10 +23,8 @@ def inspect(
 
     path = find_model(model)
     card = read_card(path)
-    if not as_json:  # what a file cannot say of itself
-        exports = [
-            dataclasses.replace(e, bytes=path.stat().st_size) if e.bytes is None else e
-            for e in card.exports
-        ]
-        card = dataclasses.replace(card, exports=exports)
+    if path.is_file() and not as_json and [e.bytes for e in card.exports] == [None]:
+        (itself,) = card.exports  # it could not say how large it is
+        size = path.stat().st_size
+        card = dataclasses.replace(card, exports=[dataclasses.replace(itself, bytes=size)])
     print(card.to_json().decode() if as_json else model_readme(card), end="")
