@@ -86,6 +86,7 @@ def time_subjects(
         request = TimeRequest(
             path=str(subject.path),
             input=card.input,
+            labels=len(card.labels),
             temperature=card.confidence.temperature,
             threads=threads,
             warmup=settings.warmup,

@@ -24,7 +24,14 @@ from edge_emotion.card import InputSpec
 from edge_emotion.errors import EdgeEmotionError, InputError, MissingExtraError
 from edge_emotion.evaluation import softmax
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
-from edge_emotion.runtimes import Runtime, RuntimeName, logits_of, open_runtime, runtime_name
+from edge_emotion.runtimes import (
+    Runtime,
+    RuntimeName,
+    check_fits,
+    logits_of,
+    open_runtime,
+    runtime_name,
+)
 
 from .layer import Layer
 
@@ -41,6 +48,7 @@ class TimeRequest(msgspec.Struct, frozen=True, tag="time"):
 
     path: str
     input: InputSpec
+    labels: int  # how many
     temperature: float
     threads: int
     warmup: int
@@ -178,6 +186,7 @@ def _time(request: TimeRequest, started: float) -> Timed:
     imported = time.perf_counter()
     runtime = open_runtime(path, request.threads)
     loaded = time.perf_counter()
+    check_fits(runtime, request.input, request.labels, path)
     _predict(runtime, request)
     first = time.perf_counter()
 

@@ -231,22 +231,22 @@ class Predictor:
 
         Args:
             pictures: any iterable; it is read as far as needed.
-            batch_size: pictures run together, 1 or more.
+            batch_size: pictures run together, 1 to 1,000,000.
             on_error: "raise" ends the stream with the first bad picture's PictureError, after the
                 predictions of those before it; "return" gives the error in that picture's place
                 and goes on.
 
         Raises:
             PictureError: with "raise".
-            UsageError: fewer than one picture in a batch, another `on_error`, or one picture
+            UsageError: another number of pictures in a batch, another `on_error`, or one picture
                 instead of several.
         """
         if isinstance(pictures, (str, bytes, Path, Image.Image)) or _is_one_picture(pictures):
             raise UsageError("predict_many takes an iterable of pictures: use predict for one")
         if on_error not in ("raise", "return"):
             raise UnknownNameError("on_error", on_error, ("raise", "return"))
-        if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
-            raise UsageError(f"batch_size must be 1 or more, not {batch_size!r}")
+        if not (isinstance(batch_size, (int, np.integer)) and 1 <= batch_size <= 1_000_000):
+            raise UsageError(f"batch_size must be 1 to 1000000, not {batch_size!r}")
         try:
             stream = iter(pictures)
         except TypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import warnings
@@ -91,9 +92,7 @@ def _convert(converter: Any, recipe: str, size: int) -> bytes:
                 f"{recipe}: {tempfile.gettempdir()} has no room for temporary files: free space, "
                 "or set TMPDIR"
             ) from error
-        raise ConversionError(
-            f"{recipe}: the TFLite converter failed: {_first_line(error)}"
-        ) from error
+        raise ConversionError(f"{recipe}: the TFLite converter failed: {_reason(error)}") from error
 
 
 def _refuse_overflow(data: bytes, pictures: NDArray[np.uint8]) -> None:
@@ -185,5 +184,10 @@ def _tensor_types() -> dict[int, str]:
     return {v: k for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """What MLIR says of an operator, without its call stack; else the first line."""
+    if "tf.TensorListReserve" in str(error):
+        return "TFLite has no loops of LSTM, GRU or ConvLSTM: build these layers with unroll=True"
+    if operator := re.search(r"'tf\.\w+' op [^\n]*", str(error)):
+        return operator[0][:300]
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -270,6 +270,18 @@ def test_activations_that_overflow_are_told_before_they_end_the_process(
     assert convert_tflite(_graph(layers.Activation("relu")), "tflite-int8", pixels)
 
 
+def test_a_recurrent_layer_is_converted_unrolled_and_else_named() -> None:
+    from keras import layers
+
+    def net(layer: Any) -> Any:
+        return _graph(layers.Reshape((4, 192)), layer, layers.Reshape((1, 1, 2)))
+
+    for layer in (layers.LSTM, layers.GRU):
+        with pytest.raises(ConversionError, match=r"LSTM, GRU or ConvLSTM: .* unroll=True"):
+            convert_tflite(net(layer(2)), "tflite-f32", None)
+        assert convert_tflite(net(layer(2, unroll=True)), "tflite-f32", None)
+
+
 def test_no_room_for_temporary_files_is_not_the_converters_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

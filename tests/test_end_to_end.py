@@ -777,7 +777,19 @@ def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_
     keras.Sequential(
         [keras.Input((8, 8, 1)), layers.Lambda(lambda x: x), layers.Flatten(), layers.Dense(3)]
     ).save(tmp_path / "code.keras")
-    unread = {"code.keras": "a Lambda layer is Python code", ".": "is a folder: name the .keras"}
+
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * 2
+
+    keras.Sequential([keras.Input((8, 8, 1)), Doubled(), layers.Flatten(), layers.Dense(3)]).save(
+        tmp_path / "class.keras"
+    )
+    unread = {
+        "code.keras": "a Lambda layer is Python code",
+        "class.keras": "the class 'Doubled' is not Keras' own",
+        ".": "is a folder: name the .keras",
+    }
     for name, words in unread.items():
         result = run("export", tmp_path / name, "--labels", "a,b,c", "--out", tmp_path / "o")
         assert (result.exit_code, words in result.stderr) == (4, True)

@@ -170,9 +170,9 @@ def test_what_is_no_iterable_is_explained(predictor):
         predictor.predict_many(None)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "2", None])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "2", None, 10**30])
 def test_batch_size_is_checked_at_once(predictor, batch_size):
-    with pytest.raises(UsageError, match=f"batch_size must be 1 or more, not {batch_size!r}$"):
+    with pytest.raises(UsageError, match=f"batch_size must be 1 to 1000000, not {batch_size!r}$"):
         predictor.predict_many([tiny.shade(1)], batch_size=batch_size)
     assert len(list(predictor.predict_many([tiny.shade(1)] * 3, batch_size=np.int64(2)))) == 3
 

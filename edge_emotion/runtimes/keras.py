@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -37,8 +38,13 @@ def load_keras_model(path: Path) -> Any:
                 f"{path}: a Lambda layer is Python code, which is not run: build the network with "
                 "layers of Keras' own"
             ) from error
+        if unknown := re.search(r"Could not locate (class|function) '([^']{1,80})'", text):
+            raise ModelError(
+                f"{path}: the {unknown[1]} {unknown[2]!r} is not Keras' own, and a file holds no "
+                "Python code: build the network with layers of Keras' own"
+            ) from error
         raise ModelError(
-            f"{path}: damaged, or with layers that are not Keras' own: {text.split('. ')[0][:200]}"
+            f"{path}: damaged, or of another version of Keras: {text.split('. ')[0][:200]}"
         ) from error
 
 

@@ -9,6 +9,7 @@ from edge_emotion.benchmarks import worker
 from edge_emotion.benchmarks.timing import make_picture
 from edge_emotion.benchmarks.worker import TimeRequest
 from edge_emotion.card import InputSpec
+from edge_emotion.errors import ModelError
 from edge_emotion.runtimes import open_runtime
 from tests import tiny
 
@@ -24,6 +25,7 @@ def test_what_the_worker_s_clock_measures(monkeypatch, tmp_path):
 
     class Engine:
         engine, engine_version = "e", "1"
+        input_shape, outputs = (8, 8, 1), 3
 
         def logits(self, batch):
             passes(50 if len(calls) < 3 else 5 * len(batch))
@@ -42,7 +44,7 @@ def test_what_the_worker_s_clock_measures(monkeypatch, tmp_path):
     monkeypatch.setattr(worker.time, "perf_counter", lambda: now)
     monkeypatch.setattr(worker.time, "perf_counter_ns", lambda: round(now * 1e9))
     found = worker._time(
-        TimeRequest("m.onnx", InputSpec(8, 8, 1), 1.0, 3, 2, 4, [1, 8], 0.1, make_picture()), 0.0
+        TimeRequest("m.onnx", InputSpec(8, 8, 1), 3, 1.0, 3, 2, 4, [1, 8], 0.1, make_picture()), 0.0
     )
     assert asked == [3]
     assert found.model == pytest.approx([5] * 4)
@@ -54,6 +56,16 @@ def test_what_the_worker_s_clock_measures(monkeypatch, tmp_path):
         (0.011, 0.007, 0.055)
     )
     assert calls[:13] == [1] * 13  # first, 2 + 4 of the tensor, 2 + 4 of the picture
+
+
+def test_a_model_that_is_not_its_card_s_is_not_timed(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(tiny.ONNX)
+    shape = open_runtime(tmp_path / "a.onnx").input_shape
+    request = TimeRequest(
+        str(tmp_path / "a.onnx"), InputSpec(*shape), 4, 1.0, 1, 1, 1, [], 0.1, make_picture()
+    )
+    with pytest.raises(ModelError, match="card is of another model"):
+        worker._time(request, 0.0)
 
 
 def test_the_engine_gets_the_number_of_threads(tmp_path, monkeypatch):
