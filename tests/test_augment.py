@@ -185,7 +185,7 @@ def test_a_flip_is_the_mirrored_picture(pictures):
 
 def transforms(**changes):
     """(turn in degrees, scale, mirrored) of 2,000 random views; and their rows."""
-    rows = np.asarray(look(**changes)._transforms(2000, WIDE, WIDE)[0])
+    rows = np.asarray(look(**changes)._transforms(None, 2000, WIDE, WIDE)[0])
     a, c = rows[:, 0], rows[:, 3]
     mirror = np.sign(rows[:, 0] * rows[:, 4] - rows[:, 1] * rows[:, 3])
     return np.degrees(np.arctan2(mirror * c, mirror * a)), np.hypot(a, c), mirror, rows

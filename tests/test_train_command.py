@@ -110,7 +110,12 @@ def test_a_keras_file_that_no_training_wrote_stays(faces: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize(
     ("own", "text"),
-    [("config.json", b'{"mine": 1}'), ("config.json", b"[]"), ("predictions.png", b"mine")],
+    [
+        ("config.json", b'{"mine": 1}'),
+        ("config.json", b"[]"),
+        ("predictions.png", b"mine"),
+        ("answers.npz", b"mine"),
+    ],
 )
 def test_a_run_folder_of_other_things_is_refused(
     faces: Path, tmp_path: Path, own: str, text: bytes
@@ -135,9 +140,21 @@ def test_a_finished_model_takes_another_licence(faces: Path, tmp_path: Path) -> 
     assert "Licence of the weights: MIT." in (tmp_path / "m" / "README.md").read_text("utf-8")
 
 
-def test_a_share_of_no_teacher_is_refused(faces: Path, tmp_path: Path) -> None:
-    result = train(faces, "--run", tmp_path / "run", "--teacher-share", "0.9", *SMALL)
-    assert (result.exit_code, "--teacher-share goes with --teacher" in result.stderr) == (2, True)
+@pytest.mark.parametrize("option", [("--teacher-share", "0.9"), ("--teacher-views", "2")])
+def test_what_is_of_no_teacher_is_refused(
+    faces: Path, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    result = train(faces, "--run", tmp_path / "run", *option, *SMALL)
+    words = f"{option[0]} goes with --teacher"
+    assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+def test_views_that_are_asked_about_once_are_no_mixtures(faces: Path, tmp_path: Path) -> None:
+    result = train(
+        faces, "--run", tmp_path / "run", "--teacher", "edge-cnn", "--teacher-views", "2",
+        "--mixup", "0.2", *SMALL,
+    )  # fmt: skip
+    assert (result.exit_code, "teacher_views and mixup" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("run", ["mine", "mine/run", "mine/runs/1"])

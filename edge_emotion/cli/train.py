@@ -138,6 +138,13 @@ def train(
     teacher_share: Annotated[
         float | None, typer.Option(help="Share of the teachers in the loss, 0 to 1.")
     ] = None,
+    teacher_views: Annotated[
+        int | None,
+        typer.Option(
+            help="Ask the teachers about so many views of each picture, once, and show these in "
+            "turn: faster where teachers are slow. 0: a new view in each epoch."
+        ),
+    ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Weights of which epoch: best (and stop early) or last.")
     ] = None,

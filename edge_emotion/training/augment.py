@@ -27,14 +27,19 @@ class RandomView(layers.Layer):  # type: ignore[misc]
     float32 pixels (N, H, W, C) in; out the views of the network and of its teachers, each
     (N, height, width, C). They are one, unless `framing` makes the face larger or smaller, or
     `stretch` wider or taller, for the network alone. Without training, the middle only.
+
+    What is drawn for the teachers' view, but for the mirroring, may be given: -1..1 of the reach of
+    each of rotation, zoom, shear and the two shifts, (N, DRAWN).
     """
+
+    DRAWN = 5
 
     def __init__(self, config: TrainConfig, height: int, width: int) -> None:
         super().__init__(name="view")
         self.config, self.height, self.width = config, height, width
         self.seeds = keras.random.SeedGenerator(config.seed)
 
-    def call(self, images: Any, training: bool = False) -> tuple[Any, Any]:
+    def call(self, images: Any, drawn: Any = None, training: bool = False) -> tuple[Any, Any]:
         """See the class."""
         if not training:
             middle = self._middle(images)
@@ -46,7 +51,7 @@ class RandomView(layers.Layer):  # type: ignore[misc]
                     images, rows, interpolation="bilinear", fill_mode="reflect"
                 )
             )
-            for rows in self._transforms(*shape)
+            for rows in self._transforms(drawn, *shape)
         )  # fmt: skip
         return own, own if teachers is None else teachers
 
@@ -55,7 +60,7 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         left = (images.shape[2] - self.width) // 2
         return images[:, top : top + self.height, left : left + self.width]
 
-    def _transforms(self, count: Any, height: int, width: int) -> tuple[Any, Any]:
+    def _transforms(self, drawn: Any, count: Any, height: int, width: int) -> tuple[Any, Any]:
         """Where each pixel of the result comes from: (N, 8), see `keras.ops.image`.
 
         Of the network's view, and of the teachers' if that is another.
@@ -65,12 +70,15 @@ class RandomView(layers.Layer):  # type: ignore[misc]
         def uniform(reach: float) -> Any:
             return keras.random.uniform((count,), -reach, reach, seed=self.seeds)
 
-        turn = uniform(math.radians(config.rotation))
-        scale = ops.exp(uniform(math.log1p(config.zoom)))  # as often larger as smaller
-        shear = uniform(config.shear)
+        def share(column: int, reach: float) -> Any:
+            return uniform(reach) if drawn is None else reach * drawn[:, column]
+
+        turn = share(0, math.radians(config.rotation))
+        scale = ops.exp(share(1, math.log1p(config.zoom)))  # as often larger as smaller
+        shear = share(2, config.shear)
         mirror = ops.sign(uniform(1.0)) if config.flip else ops.ones((count,))
-        shift_x = uniform(config.shift * self.width)
-        shift_y = uniform(config.shift * self.height)
+        shift_x = share(3, config.shift * self.width)
+        shift_y = share(4, config.shift * self.height)
         zero = ops.zeros((count,))
 
         def rows(scale: Any, stretch: Any) -> Any:

@@ -44,6 +44,7 @@ BELOW_1 = Range(0, 1, below=True)
 RANGES = {
     **dict.fromkeys(("epochs", "batch_size", "patience"), Range(1, 1_000_000)),
     "seed": Range(0, 2**32 - 1),
+    "teacher_views": Range(0, 1000),
     "size": Range(8, 1024),
     "width": Range(0.05, 8),
     "learning_rate": Range(0, 1, above=True),
@@ -94,6 +95,7 @@ class TrainConfig:
     initial: list[str] | None = None  # models with whose weights, or their mean, it begins
     teachers: list[str] | None = None  # model folders whose answers are learnt beside the labels
     teacher_share: float = 0.5  # of the teachers in the loss, 0..1
+    teacher_views: int = 0  # of each picture, asked about once; 0: a new one in each epoch
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: no early stopping
     patience: int = 15  # epochs without a better validation loss before stopping
 
@@ -137,6 +139,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value not in span:
                 raise ValueError(f"{name} must be {span}, not {value!r}")
+
+        if self.teacher_views and self.mixup:
+            raise ValueError("teacher_views and mixup: no mixture is known before it is trained on")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the card."""

@@ -281,7 +281,8 @@ def open_all(config: TrainConfig, shape: tuple[int, int, int]) -> Earlier:
 class Teaching(layers.Layer):  # type: ignore[misc]
     """Logits in, the same logits out; on the way the teachers' part of the loss is added.
 
-    Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for. The loss is
+    Inputs are the logits (N, labels) and the view (N, H, W, C) that they answer for, or what the
+    teachers have answered to it. The loss is
     `share` times the cross-entropy between the mean of the teachers' probabilities and the
     network's, each picture weighted by the labels that the teachers see in it. With `mirror` a
     teacher's answer is the mean of those to the view and to its mirror image, which is the better
@@ -335,8 +336,8 @@ class Teaching(layers.Layer):  # type: ignore[misc]
             raise UsageError(f"--teacher {teacher.name}: it does not know {', '.join(missing)}")
         return [columns[i] for i in range(len(labels))]
 
-    def call(self, logits: Any, view: Any) -> Any:
-        """See the class."""
+    def answers(self, view: Any) -> Any:
+        """The mean of the teachers' probabilities, (N, labels), of views (N, H, W, C)."""
         shown = [view, ops.flip(view, axis=2)] if self.mirror else [view]
         answers = 0.0
         for teacher, outputs in self.teachers:
@@ -344,7 +345,12 @@ class Teaching(layers.Layer):  # type: ignore[misc]
                 own = ops.take(teacher.network(image, training=False), outputs, axis=1)
                 own = own / teacher.temperature
                 answers += ops.softmax(own + self.log_prior if teacher.prior == "uniform" else own)
-        answers = ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
+        return ops.stop_gradient(answers / (len(shown) * len(self.teachers)))
+
+    def call(self, logits: Any, view: Any = None, answers: Any = None) -> Any:
+        """See the class."""
+        if answers is None:
+            answers = self.answers(view)
         each = keras.losses.categorical_crossentropy(answers, logits, from_logits=True)
         weights = ops.sum(answers * self.label_weights, axis=1)
         self.add_loss(self.share * ops.mean(weights * each))

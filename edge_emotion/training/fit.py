@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from edge_emotion.errors import (
     MissingExtraError,
     UsageError,
 )
+from edge_emotion.training.answers import Answers, ask
 from edge_emotion.training.architectures import Shape, get_architecture, in_precision
 from edge_emotion.training.augment import RandomView, degradation
 from edge_emotion.training.balance import draw, label_weights, times_shown
@@ -65,44 +66,48 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         times: NDArray[np.float64],  # of each index, see `times_shown`
         weights: NDArray[np.float32],
         epoch: int,
+        answers: Answers | None,
     ) -> None:
         # More than one turns off tf.data's tuning, whose thread can hold the end of an epoch up for
         # as long as the epoch took.
         super().__init__(workers=2)
         self.loaded, self.indices, self.times = loaded, indices, times
-        self.weights = weights
+        self.weights, self.answers = weights, answers
         self.batch_size, self.seed, self.mixup = config.batch_size, config.seed, config.mixup
         self.epoch = epoch
         self._shuffle()
 
     def _shuffle(self) -> None:
         random = np.random.default_rng([self.seed, self.epoch])
-        self.order = random.permutation(self.indices[draw(self.times, random)])
+        self.order = random.permutation(draw(self.times, random))
+        if self.answers is not None:
+            self.views = random.integers(len(self.answers.drawn), size=len(self.order))
 
     def __len__(self) -> int:
         return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[Any, Any, Any]:
-        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        some = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        rows = self.order[some]
+        chosen = self.indices[rows]
         pixels, targets = _pixels(self.loaded, chosen), self.loaded.targets[chosen]
         if self.mixup:
             # Not `batch`: numpy takes [seed, epoch, 0] for [seed, epoch], which shuffles.
             random = np.random.default_rng([self.seed, self.epoch, batch + 1])
             pixels, targets = mix(pixels, targets, self.mixup, random)
-        return pixels, targets, targets @ self.weights
+        given: Any = pixels
+        if self.answers is not None:
+            views = self.views[some]
+            given = (pixels, self.answers.drawn[views, rows], self.answers.train[views, rows])
+        return given, targets, targets @ self.weights
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
         self._shuffle()
 
 
-def _with_surroundings(loaded: LoadedPictures) -> NDArray[np.uint8]:
-    """What augmented views are cut from; its middle is `loaded.pixels`."""
-    return loaded.pixels if loaded.surroundings is None else loaded.surroundings
-
-
 def _pixels(loaded: LoadedPictures, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-    return _with_surroundings(loaded)[indices].astype(np.float32)
+    return loaded.source[indices].astype(np.float32)
 
 
 def mix(
@@ -175,6 +180,7 @@ def fit(
     teachers: Sequence[EarlierModel] = (),
     resume: bool = False,
     callbacks: list[Any] | None = None,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]] = lambda _: lambda x: x,
     log: Callable[[str], None] = lambda line: None,
 ) -> Fitted:
     """Train one network and keep the weights of its best epoch, or of its last.
@@ -193,6 +199,7 @@ def fit(
         teachers: whose answers are learnt beside the targets.
         resume: go on from the checkpoint in `folder`, if there is one.
         callbacks: further Keras callbacks, such as a progress bar.
+        progress: title -> wrapper of a loop, of which `teacher_views` have one each.
         log: told in a line what happens.
 
     Raises:
@@ -217,7 +224,6 @@ def fit(
         history = read_history(history_file)
         log(f"{folder}: {len(history)} epochs are done")
     if not is_over(history, config):
-        source = _with_surroundings(loaded)
         network = build(config, len(labels))
         if initial is not None and not history:
             take_weights(network, initial, labels, config.seed)
@@ -230,19 +236,21 @@ def fit(
                 teachers, labels, shares, weights, config.teacher_share,
                 mirror=config.flip, precision=config.precision,
             )  # fmt: skip
+        answers = None
+        held_out: Any = _pixels(loaded, valid)
+        if teaching is not None and config.teacher_views:
+            answers = ask(teaching, config, loaded, train, valid, folder, progress)
+            still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
+            held_out = (held_out, still, answers.valid)
         network = in_precision(network, config.precision)
-        batches = _Batches(config, loaded, train, times, weights, len(history))
-        model = _training_model(config, network, teaching, source.shape[1:], len(batches))
+        batches = _Batches(config, loaded, train, times, weights, len(history), answers)
+        model = _training_model(config, network, teaching, loaded.source.shape[1:], len(batches))
         if history:
             model.optimizer.build(model.trainable_variables)
             read_variables(state_file(folder, len(history)), state_of(model))
         model.fit(
             batches,
-            validation_data=(
-                _pixels(loaded, valid),
-                loaded.targets[valid],
-                loaded.targets[valid] @ weights,
-            ),
+            validation_data=(held_out, loaded.targets[valid], loaded.targets[valid] @ weights),
             validation_batch_size=256,
             initial_epoch=len(history),
             epochs=config.epochs,
@@ -285,11 +293,17 @@ def _training_model(
     image = keras.Input(source, name="augmented")
     body = keras.Model(network.input, network.output, name="network")
     height, width, _ = network.input_shape[1:]
-    view, shown = RandomView(config, height, width)(image)
+    stored = []
+    if teaching is not None and config.teacher_views:
+        stored = [
+            keras.Input((RandomView.DRAWN,), name="drawn"),
+            keras.Input(network.output_shape[1:], name="answers"),
+        ]
+    view, shown = RandomView(config, height, width)(image, *stored[:1])
     logits = body(degradation(config)(view))
     if teaching is not None:
-        logits = teaching(logits, shown)
-    model = keras.Model(image, logits)
+        logits = teaching(logits, answers=stored[1]) if stored else teaching(logits, shown)
+    model = keras.Model([image, *stored], logits)
     model.compile(
         _optimizer(config, steps),
         keras.losses.CategoricalCrossentropy(

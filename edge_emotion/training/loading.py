@@ -46,6 +46,11 @@ class LoadedPictures:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def source(self) -> NDArray[np.uint8]:
+        """What augmented views are cut from; its middle is `pixels`."""
+        return self.pixels if self.surroundings is None else self.surroundings
+
     def known_to(self, seen: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Whether each picture, or the photograph that it was cut from, is among `seen`, (N,)."""
         known: NDArray[np.bool_] = np.isin(self.hashes, seen)

@@ -27,6 +27,7 @@ from edge_emotion.errors import ModelError, UsageError
 from edge_emotion.evaluation import may_be_guessing
 from edge_emotion.files import alone, check_folder, write_bytes
 from edge_emotion.model_readme import README_NAME, write_readme
+from edge_emotion.training.answers import ANSWERS_NAME
 from edge_emotion.training.architectures import keep_outputs
 from edge_emotion.training.checkpoints import HISTORY_NAME, KEPT_NAME
 from edge_emotion.training.config import Plan, TrainConfig, same_settings
@@ -104,8 +105,9 @@ def train_model(
         raise UsageError("--refit goes without --folds and without --validate-on-train")
     if config.teachers and plan.folds:
         raise UsageError("--teacher and --folds exclude each other: a teacher knows every fold")
-    if config.teacher_share != TrainConfig.teacher_share and not config.teachers:
-        raise UsageError("--teacher-share goes with --teacher")
+    for name in ("teacher_share", "teacher_views"):
+        if getattr(config, name) != getattr(TrainConfig, name) and not config.teachers:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --teacher")
     if config.balance_data and len(data) < 2:
         raise UsageError("--balance-data goes with two data sets or more")
     if config.learn_all and (config.labels is None or plan.folds):
@@ -169,7 +171,7 @@ def _train(
     fitted = fit(
         config, loaded, parts["train"], parts["valid"], plan.run, dataset.labels,
         initial=earlier.initial, teachers=earlier.teachers, resume=plan.resume,
-        callbacks=callbacks("training"), log=log,
+        callbacks=callbacks("training"), progress=progress, log=log,
     )  # fmt: skip
     seen = earlier.learnt(loaded, parts["train"], parts["valid"])
     if config.learn_all:
@@ -254,7 +256,10 @@ def _foreign_run(run: Path) -> str | None:
         except (OSError, ValueError):
             own = has_epochs(run)  # damaged: told of later
         return None if own else path.name
-    return next((name for name in (PREDICTIONS_NAME, KEPT_NAME) if (run / name).exists()), None)
+    return next(
+        (name for name in (PREDICTIONS_NAME, KEPT_NAME, ANSWERS_NAME) if (run / name).exists()),
+        None,
+    )
 
 
 def has_epochs(run: Path) -> bool:

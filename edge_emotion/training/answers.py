@@ -1,0 +1,151 @@
+"""What teachers answer to a few views of each picture, asked once before a training.
+
+A teacher that is asked in every step may take most of a training's time. Its answers to a fixed
+number of views, stored with what these views are, teach nearly as much: Shen and Xing, "A fast
+knowledge distillation framework for visual recognition", ECCV 2022, arXiv 2112.01528; Wu et al.,
+"TinyViT: Fast pretraining distillation for small vision transformers", ECCV 2022, arXiv 2207.10666.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_emotion.errors import MissingExtraError
+from edge_emotion.files import write_bytes
+from edge_emotion.training.augment import RandomView
+from edge_emotion.training.config import TrainConfig
+from edge_emotion.training.earlier import Teaching
+from edge_emotion.training.loading import LoadedPictures
+
+try:
+    import keras
+    from keras import layers
+except ImportError as error:
+    raise MissingExtraError("training", "train") from error
+
+#: Of a run folder.
+ANSWERS_NAME = "answers.npz"
+_BATCH = 128
+#: Of the random numbers that views are drawn by; epochs, whose order is drawn, come nowhere near.
+_STREAM = 2**31
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The mean of teachers' probabilities, and the views that they are of."""
+
+    drawn: NDArray[np.float32]  # (views, N, RandomView.DRAWN), see `RandomView`
+    train: NDArray[np.float32]  # (views, N, labels), of N training pictures
+    valid: NDArray[np.float32]  # (M, labels), of validation pictures as they are
+
+
+class _Asked(layers.Layer):  # type: ignore[misc]
+    """Pictures and what their views are drawn by in, the teachers' answers to the views out."""
+
+    def __init__(self, teaching: Teaching, look: RandomView) -> None:
+        super().__init__(name="asked")
+        self.look, self.answers = look, teaching.answers
+
+    def call(self, images: Any, drawn: Any) -> Any:
+        """See the class."""
+        _, view = self.look(images, drawn, training=True)  # though nothing is trained
+        return self.answers(view)
+
+
+def ask(
+    teaching: Teaching,
+    config: TrainConfig,
+    loaded: LoadedPictures,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    folder: Path,
+    progress: Callable[[str], Callable[[Iterable[int]], Iterable[int]]],
+) -> Answers:
+    """Ask the teachers, view by view; what they said before an interruption is not asked again.
+
+    Args:
+        teaching: the teachers.
+        config: how many views, and of which reach.
+        loaded: the pictures.
+        train: indices of N to train on.
+        valid: indices of M for validation.
+        folder: keeps the answers in a file.
+        progress: title -> wrapper of a loop.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    inputs = keras.Input(loaded.source.shape[1:]), keras.Input((RandomView.DRAWN,))
+    asked = _Asked(teaching, RandomView(config, *loaded.pixels.shape[1:3]))(*inputs)
+    model = keras.Model(inputs, asked)
+
+    def answers(rows: NDArray[np.int64], drawn: NDArray[np.float32], title: str) -> Any:
+        parts = []
+        for i in progress(f"asking the teachers, {title}")(range(0, len(rows), _BATCH)):
+            some = slice(i, i + _BATCH)
+            pixels = loaded.source[rows[some]].astype(np.float32)
+            parts.append(model.predict_on_batch((pixels, drawn[some])))
+        return np.concatenate(parts)
+
+    views = [_draw(config.seed, view, len(train)) for view in range(config.teacher_views)]
+    key = _key(teaching, config, loaded, train, valid)
+    said = _read(folder / ANSWERS_NAME, key)
+    # As they are is what views that are drawn in the middle of their reach show.
+    still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
+    for number in range(len(said), len(views) + 1):
+        if number == 0:
+            said.append(answers(valid, still, "validation pictures"))
+        else:
+            title = f"view {number} of {len(views)}"
+            said.append(answers(train, views[number - 1], title))
+        _write(folder / ANSWERS_NAME, key, said)
+    return Answers(np.stack(views), np.stack(said[1 : len(views) + 1]), said[0])
+
+
+def _draw(seed: int, view: int, count: int) -> NDArray[np.float32]:
+    """-1..1, (count, RandomView.DRAWN)."""
+    random = np.random.default_rng([seed, _STREAM + view])
+    return random.uniform(-1, 1, (count, RandomView.DRAWN)).astype(np.float32)
+
+
+def _key(
+    teaching: Teaching,
+    config: TrainConfig,
+    loaded: LoadedPictures,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+) -> str:
+    """Of all that answers depend on: teachers, views, pictures."""
+    names = ("seed", "flip", "rotation", "zoom", "shift", "shear", "precision")
+    settings = {name: getattr(config, name) for name in names}
+    said = [json.dumps(settings), *(str(teacher) for teacher, _ in teaching.teachers)]
+    digest = hashlib.sha256("\n".join(said).encode())
+    for values in (teaching.log_prior, loaded.hashes[train], loaded.hashes[valid]):
+        digest.update(hashlib.sha256(values.tobytes()).digest())
+    return digest.hexdigest()
+
+
+def _write(path: Path, key: str, said: list[NDArray[np.float32]]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, np.array(key), *said)
+    write_bytes(path, buffer.getvalue())
+
+
+def _read(path: Path, key: str) -> list[NDArray[np.float32]]:
+    """What `_write` wrote with this key; nothing of another, or of a damaged file."""
+    with suppress(Exception):  # numpy, zip and zlib share no base
+        with np.load(io.BytesIO(path.read_bytes())) as file:
+            of, *said = [file[name] for name in file.files]
+        if str(of) == key:
+            return said
+    return []
