@@ -1,4 +1,4 @@
-"""Tables of README.md, docs/ and the models' pages, made from the committed results.
+"""Tables of README.md, docs/ and the models' pages, and verdicts, made from the committed results.
 
 ``python -m edge_emotion.benchmarks.markdown`` in the repository writes them anew; with
 ``--check`` it only says which are out of date. A test does the same. A table called ``bench``
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edge_emotion.errors import CheckError, UsageError
@@ -25,6 +26,7 @@ from .robustness_report import PREFIX as ROBUSTNESS_PREFIX
 from .robustness_report import RobustnessReport, robustness_block
 from .schema import ArtefactResult, BenchReport
 from .summary import bench_summary, peers_summary
+from .verdict import explain
 from .words import milliseconds, pipe_table, size, threads_word
 
 RESULTS = Path("benchmarks/results")
@@ -45,8 +47,12 @@ def read_results(folder: Path) -> list[BenchReport]:
     Raises:
         InputError: a file that is not a report.
     """
+    return [BenchReport.read(path) for path in _result_files(folder)]
+
+
+def _result_files(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.json"), key=lambda path: path.stem)
-    return [BenchReport.read(path) for path in paths if not path.name.startswith(OTHERS)]
+    return [path for path in paths if not path.name.startswith(OTHERS)]
 
 
 def markdown_table(report: BenchReport) -> str:
@@ -115,25 +121,6 @@ def updated(text: str, blocks: Blocks) -> str:
     return text
 
 
-def refresh(path: Path, blocks: Blocks) -> bool:
-    """Make a page's tables anew.
-
-    Returns:
-        Whether it was out of date.
-    """
-    old = path.read_text("utf-8")
-    new = updated(old, blocks)
-    if new != old:
-        write_bytes(path, new.encode())
-    return new != old
-
-
-def is_stale(path: Path, blocks: Blocks) -> bool:
-    """Whether a page's tables are not those of the results."""
-    text = path.read_text("utf-8")
-    return updated(text, blocks) != text
-
-
 def pages(root: Path) -> dict[Path, Blocks]:
     """The pages of a repository with their tables: a model's page has those of its own reports,
     RESULTS.md those of all, and README a summary of the default model's.
@@ -161,6 +148,18 @@ def pages(root: Path) -> dict[Path, Blocks]:
     return found
 
 
+def contents(root: Path) -> dict[Path, bytes]:
+    """What pages and reports of a repository should hold: today's tables and verdicts."""
+    found = {
+        path: updated(path.read_text("utf-8"), blocks).encode()
+        for path, blocks in pages(root).items()
+    }
+    for path in _result_files(root / RESULTS):
+        report = BenchReport.read(path)
+        found[path] = replace(report, verdict=explain(report)).to_json()
+    return found
+
+
 def main(arguments: list[str]) -> None:
     """Refresh or check the pages of the repository in the current folder.
 
@@ -176,17 +175,14 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     if not RESULTS.is_dir():
         raise UsageError(f"no {RESULTS} here: run it in the repository")
-    found = pages(Path())
-    if chosen.check:
-        stale = [str(path) for path, blocks in found.items() if is_stale(path, blocks)]
-        if stale:
-            raise CheckError(
-                f"out of date: {', '.join(stale)}: python -m edge_emotion.benchmarks.markdown"
-            )
-        return
-    for path, blocks in found.items():
-        if refresh(path, blocks):
-            print(path)
+    stale = {path: new for path, new in contents(Path()).items() if path.read_bytes() != new}
+    if chosen.check and stale:
+        raise CheckError(
+            f"out of date: {', '.join(map(str, stale))}: python -m edge_emotion.benchmarks.markdown"
+        )
+    for path, new in stale.items():
+        write_bytes(path, new)
+        print(path)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from edge_emotion.training.loading import photograph_of, pixel_hash
 from edge_emotion.training.samples import canonical
 
 from .contenders import Contender, Faces, measure, others, ours, summary
-from .crops import read_crops
+from .crops import Crops
 from .module import place_for, raise_failures, run_module, write_report
 from .peer_packages import PEERS, fetch
 from .peers_markdown import peers_table
@@ -110,7 +110,7 @@ def resized(faces: Faces, side: int, count: int, into: Path) -> Faces:
     """
     shapes = faces.shapes[:count]
     with into.open("wb") as file:
-        for pixels in read_crops(faces.path, faces.shapes)[:count]:
+        for pixels in Crops(faces.path, shapes):
             image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
             file.write(np.asarray(image).tobytes())
     return replace(faces, path=into, shapes=[(side, side)] * len(shapes))

@@ -130,7 +130,7 @@ class Data:
     samples: int
     protocol: Protocol | None  # None: no labels, so no accuracy
     left_out: dict[str, int]  # reason -> pictures
-    trained_on: int  # pixel-identical to a picture that the model was trained or validated on
+    trained_on: int  # that the model was trained or validated on, or another crop of one
     trained_on_known: bool  # whether the model folder records what it was trained on
 
 

@@ -239,7 +239,7 @@ def _accuracy(report: BenchReport) -> Iterator[str]:
 
 
 def _differences(report: BenchReport) -> Iterator[str]:
-    """What the exports lose in accuracy: the real differences, then the others together."""
+    """What the exports lose in accuracy: those beyond chance, then the others together."""
     compared = [
         (artefact, artefact.agreement)
         for artefact in report.measured
@@ -261,7 +261,8 @@ def _differences(report: BenchReport) -> Iterator[str]:
             f"(loss, 95 %: {low:+.2f} to {high:+.2f}; McNemar p = {p:.2g})"
         )
         if p < 0.05:
-            yield f"{words} against {report.reference}: a real difference{corrected}."
+            against = f"against {report.reference}"
+            yield f"{words} {against}: more than chance explains{corrected}."
         else:
             unclear.append(words)
     if unclear:

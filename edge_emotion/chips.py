@@ -40,7 +40,7 @@ UNKNOWN = Advice(
     "counted does it take many more instructions than float",
 )
 PI_4 = Advice(
-    ("tflite-int8", "tflite-f32", "onnx-int8", "onnx-f32", "tflite-int8-dynamic"),
+    ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),
     "without an int8 dot product (Pi 3, Pi 4, Zero 2 W) int8 takes about four fifths of float's "
     "instructions, counted on an emulated Cortex-A72: expect a smaller file and little speed; "
     "LiteRT takes fewer than onnxruntime",
@@ -56,7 +56,7 @@ OLD_X86 = Advice(
     "by LiteRT",
 )
 VNNI = Advice(
-    ("tflite-int8", "onnx-int8", "tflite-f32", "onnx-f32", "tflite-int8-dynamic"),
+    ("tflite-int8", "onnx-int8", "onnx-f32", "tflite-f32", "tflite-int8-dynamic"),
     "with VNNI int8 was measured to be faster than float, most by LiteRT",
 )
 #: By architecture, and whether there is an int8 dot product.

@@ -48,7 +48,6 @@ from .pictures import FROM_CARD, CalibrationSet, CheckSet, gather_pictures
 from .tflite import convert_tflite
 
 DEFAULT_RECIPES = tuple(recipe for recipe in RECIPES if recipe != "tflite-int8-dynamic")
-USUAL_CHECK = 100  # labelled pictures
 CALIBRATED = ("onnx-int8", "tflite-int8")
 
 
@@ -127,8 +126,12 @@ def export_model(
         folder, card, calibrated, calibration, data, samples, seed, progress, log, warn
     )
     log(f"checking on {len(check.pixels)} pictures: {check.name}")
-    if check.labels is not None and len(check.pixels) < USUAL_CHECK:
-        log(f"so few show little of what was lost: {USUAL_CHECK} or more are usual")
+    passes = gates.passes(len(check.pixels))
+    if check.labels is not None and passes > gates.max_drop:
+        log(
+            f"so few cannot refuse a loss of up to {passes:.1f} points, which may be chance: more "
+            "labelled pictures (--data) can"
+        )
     if check.labels is None:
         log("these tell a broken export and not what it costs: --data with labelled pictures does")
     with quiet():
@@ -358,4 +361,6 @@ def _tools(recipe: str) -> dict[str, str]:
     packages = ["keras", "tensorflow"]
     if recipe.startswith("onnx"):
         packages += ["tf2onnx", "onnx", "onnxruntime"]
+    else:
+        packages.append("ai-edge-litert")
     return tool_versions(packages)

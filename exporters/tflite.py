@@ -60,7 +60,7 @@ def convert_tflite(
         converter.representative_dataset = lambda: (
             [picture[None].astype(np.float32)] for picture in pictures
         )
-        # Without this list a float or Flex operator slips in without a word.
+        # Without this list a float operator slips in without a word.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         # The converter quantises at the graph's edge: uint8 pixels need no cast operator.
         converter.inference_input_type = tf.uint8

@@ -75,11 +75,14 @@ def test_the_page_has_the_table() -> None:
 
 
 @pytest.mark.parametrize("cpu", COUNTED)
-def test_the_first_in_the_order_is_the_one_with_the_fewest_instructions(cpu: str) -> None:
+def test_the_order_is_that_of_the_instructions(cpu: str) -> None:
     for (counted, model), recipes in counts().items():
         if counted == cpu:
-            fewest = min(recipes, key=lambda r: recipes[r].instructions)
-            assert COUNTED[cpu].order[0] == fewest, f"{model}: {STALE}"
+            by_count = sorted(recipes, key=lambda r: recipes[r].instructions)
+            own = [recipe for recipe in COUNTED[cpu].order if recipe in recipes]
+            if cpu == "Haswell":  # whose order is one of times; its first has the fewest, too
+                own, by_count = own[:1], by_count[:1]
+            assert own == by_count, f"{model}: {STALE}"
 
 
 def test_the_words_on_a_pi_4_are_those_of_the_table() -> None:
@@ -95,8 +98,8 @@ def test_the_words_on_a_pi_4_are_those_of_the_table() -> None:
 def test_the_words_on_a_pi_5_are_those_of_the_table() -> None:
     for (cpu, _), recipes in counts().items():
         if cpu == "cortex-a76":
-            assert ratio(recipes, "tflite") <= 0.5, STALE  # half or fewer
-            assert ratio(recipes, "onnx") <= 0.8, STALE  # clearly fewer
+            for engine in ("onnx", "tflite"):  # about a third of float's
+                assert 0.25 <= ratio(recipes, engine) <= 0.4, STALE
 
 
 @pytest.mark.parametrize(("vnni", "advice"), [(True, VNNI), (False, OLD_X86)])
@@ -108,7 +111,9 @@ def test_the_words_on_x86_are_those_of_the_times_measured(vnni: bool, advice: Ad
     assert measured
     for report in measured:
         times = {a.recipe: report.p50(a) for a in report.measured if a.recipe in RECIPES}
-        assert sorted(times, key=times.__getitem__)[0] == advice.order[0], STALE
+        own = [recipe for recipe in advice.order if recipe in times]
+        assert own == sorted(times, key=times.__getitem__), STALE
+        assert len(own) == 4
         assert times["onnx-int8"] < 0.8 * times["onnx-f32"], STALE
         litert = times["tflite-int8"] / times["tflite-f32"]
         assert litert < 0.8 if vnni else litert > 0.9, STALE

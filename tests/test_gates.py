@@ -54,3 +54,15 @@ def test_what_is_allowed_is_allowed(lost: int, samples: int) -> None:
     limit = 100 * lost / samples
     assert not Gates(max_drop=limit).violations(at)
     assert Gates(max_drop=limit - 0.1).violations(at)
+
+
+def test_how_much_so_many_pictures_let_through() -> None:
+    """By hand: 5 lost of N and none gained is the first interval that lies above 0."""
+    assert [Gates().passes(samples) for samples in (64, 100, 250)] == [6.25, 4.0, 1.6]
+    assert Gates().passes(400) == 1.0
+    assert Gates().passes(5000) == 1.0
+    assert Gates(max_drop=100.0).passes(10) == 100.0
+    for gates, samples in ((Gates(), 100), (Gates(max_drop=3.0), 700)):
+        lost = round(gates.passes(samples) * samples / 100)
+        assert not gates.violations(losing(lost, samples))
+        assert gates.violations(losing(lost + 1, samples))

@@ -105,7 +105,8 @@ def bench(
 ) -> None:
     """Measure every artefact of a model beside its float original: speed, memory, accuracy.
 
-    Each figure comes from fresh processes in interleaved rounds. Prints tables and what they mean
+    Each artefact's latency, start-up and memory come from fresh processes in interleaved rounds.
+    Prints tables and what they mean
     on this machine. --data, --photos and --html need the extra "bench", --layers "export".
     """
     if compare:

@@ -74,7 +74,10 @@ def export(
             "95 % interval of the share is below."
         ),
     ] = 0.98,
-    samples: Annotated[int, typer.Option(help="Calibration pictures to draw.", min=32)] = 300,
+    samples: Annotated[
+        int,
+        typer.Option(min=32, help="Calibration pictures to draw, as many of each label."),
+    ] = 300,
     seed: Annotated[int, typer.Option(help="Random seed of the draw.", min=0)] = 1,
     labels: Annotated[
         str | None,

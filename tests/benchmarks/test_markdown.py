@@ -9,15 +9,15 @@ from edge_emotion import ModelCard
 from edge_emotion.benchmarks.markdown import (
     RESULTS,
     block,
-    is_stale,
+    contents,
     main,
     markdown_table,
-    pages,
     read_results,
-    refresh,
+    updated,
 )
 from edge_emotion.benchmarks.robustness_report import RobustnessReport
 from edge_emotion.benchmarks.schema import KERAS
+from edge_emotion.benchmarks.verdict import explain
 from edge_emotion.errors import CheckError, UsageError
 from edge_emotion.machine import Conditions
 from edge_emotion.model_readme import BENCH_END as END
@@ -30,11 +30,11 @@ PAGE = f"# Title\n\n{START}\nold\n{END}\n\nAfter.\n"
 
 
 def test_no_page_of_this_repository_has_drifted_from_its_results() -> None:
-    stale = [
-        str(path.relative_to(ROOT))
-        for path, blocks in pages(ROOT).items()
-        if is_stale(path, blocks)
-    ]
+    found = contents(ROOT)
+    assert {ROOT / "README.md", ROOT / "models/edge-cnn/README.md"} <= set(found)
+    reports = [path for path in found if path.suffix == ".json"]
+    assert len(reports) == len(read_results(ROOT / RESULTS)) > 1
+    stale = [str(path.relative_to(ROOT)) for path, new in found.items() if path.read_bytes() != new]
     assert stale == [], "python -m edge_emotion.benchmarks.markdown makes them anew"
 
 
@@ -110,27 +110,20 @@ def test_training_set_figures_are_marked_in_the_table() -> None:
     assert "accuracy (training-set figure) (95 %)" in markdown_table(replace(report, data=data))
 
 
-def test_refresh_changes_what_is_between_the_markers_alone(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(PAGE)
+def test_what_is_between_the_markers_alone_is_updated() -> None:
     blocks = {"bench": block([make_report()]), "absent": "nowhere"}
-    assert is_stale(path, blocks)
-    assert refresh(path, blocks)
-    text = path.read_text()
+    text = updated(PAGE, blocks)
     assert text.startswith(f"# Title\n\n{START}\n**tiny**")
     assert text.endswith(f"{END}\n\nAfter.\n")
-    assert not is_stale(path, blocks)
-    assert not refresh(path, blocks)
+    assert updated(text, blocks) == text
 
 
 def test_two_reports_come_with_a_warning() -> None:
     assert "never between two of them" in block([make_report(), make_report()])
 
 
-def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text("# Title\n")
-    assert not is_stale(path, {"bench": block([make_report()])})
+def test_a_page_without_markers_is_left_alone() -> None:
+    assert updated("# Title\n", {"bench": block([make_report()])}) == "# Title\n"
 
 
 def test_the_command_checks_and_refreshes(
@@ -145,7 +138,7 @@ def test_the_command_checks_and_refreshes(
     Path("models/other").mkdir()
     for page in ("README.md", "models/tiny/README.md", "models/other/README.md"):
         Path(page).write_text(PAGE)
-    with pytest.raises(CheckError, match=r"out of date: README\.md, models/other"):
+    with pytest.raises(CheckError, match=rf"README\.md, models/other.*{report.file_name}: python"):
         main(["--check"])
     with pytest.raises(SystemExit):
         main(["--chekc"])  # writes nothing
@@ -153,8 +146,12 @@ def test_the_command_checks_and_refreshes(
     main([])
     assert capsys.readouterr().out.split() == [
         "README.md", "models/other/README.md", "models/tiny/README.md",
+        str(results / report.file_name),
     ]  # fmt: skip
     main(["--check"])
+    (told,) = read_results(results)
+    assert told == replace(report, verdict=explain(report))
+    assert told.verdict
     assert "**tiny**" in Path("models/tiny/README.md").read_text()
     assert "No results yet." in Path("models/other/README.md").read_text()
 

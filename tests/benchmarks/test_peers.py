@@ -23,7 +23,7 @@ from PIL import Image
 
 from edge_emotion.benchmarks import peer_packages, peers
 from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
-from edge_emotion.benchmarks.crops import read_crops
+from edge_emotion.benchmarks.crops import Crops
 from edge_emotion.benchmarks.markdown import pages
 from edge_emotion.benchmarks.peer_packages import PEERS, Peer
 from edge_emotion.benchmarks.peers import common_labels, main, read_faces, resized, run_peers
@@ -214,7 +214,8 @@ def test_faces_are_given_as_they_are_and_trained_ones_left_out(
     labels = ["angry", "happy", "sad"]
     faces = read_faces(data, labels, np.empty(0, np.uint64), tmp_path / "faces.rgb")
     assert sorted(set(faces.shapes)) == [(24, 24), (24, 25)]
-    crops = read_crops(faces.path, faces.shapes)
+    crops = Crops(faces.path, faces.shapes)
+    assert len(crops) == 6
     shades = {label: shade for shade, label in tiny.SHADES.items()}
     for crop, shape, label in zip(crops, faces.shapes, faces.labels, strict=True):
         assert crop.shape == (*shape, 3)

@@ -235,7 +235,7 @@ def test_real_differences_and_those_too_small_to_show_are_told_apart() -> None:
     )  # fmt: skip
     text = verdict(report)
     assert "onnx-int8 loses 0.80 points" in text
-    words = "a real difference (p, not the interval, corrected for 2 comparisons)."
+    words = "more than chance explains (p, not the interval, corrected for 2 comparisons)."
     assert f"p = 0.002) against keras: {words}" in text
     assert "tflite-int8 gains 0.10 points" in text
     assert "no difference that 1000 pictures can show" in text
@@ -245,12 +245,12 @@ def test_real_differences_and_those_too_small_to_show_are_told_apart() -> None:
 def test_of_several_exports_one_that_differs_by_chance_is_no_real_difference() -> None:
     chance = make_artefact("onnx-int8", 0.2, agreement=replace(make_agreement(), mcnemar_p=0.03))
     keras, other = make_artefact("keras", 3.0), make_artefact("tflite-int8", 0.1)
-    assert "a real difference" in verdict(make_report(keras, chance))
-    assert "a real difference" not in verdict(make_report(keras, chance, other))
+    assert "more than chance explains" in verdict(make_report(keras, chance))
+    assert "more than chance explains" not in verdict(make_report(keras, chance, other))
     # One that gives no other label could not have differed.
     assert other.agreement is not None
     same = replace(other, agreement=replace(other.agreement, label_agreement=1.0, mcnemar_p=1.0))
-    assert "a real difference" in verdict(make_report(keras, chance, same))
+    assert "more than chance explains" in verdict(make_report(keras, chance, same))
 
 
 def test_training_set_figures_are_called_so() -> None:
