@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 
 from edge_emotion.errors import EdgeEmotionError
 
@@ -33,7 +33,8 @@ def quiet() -> Iterator[None]:
         except Exception:
             _flush()
             caught.seek(0)
-            os.write(saved[2], caught.read() + text.getvalue().encode())
+            with suppress(OSError):  # a full disk behind stderr is not the error
+                os.write(saved[2], caught.read() + text.getvalue().encode(errors="replace"))
             raise
         finally:
             _flush()

@@ -43,6 +43,8 @@ def test_training_pictures_calibrate_and_unseen_test_pictures_check(split: Path)
     check = check_from(sides)
     assert check is not None
     np.testing.assert_array_equal(check.pixels, loaded.pixels[test[2:]])
+    assert check.labels is not None
+    assert check.labels.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2]  # four of each, less two
     unrecorded = load_sides(split, card, None)
     assert (unrecorded.train.tolist(), unrecorded.held_out.tolist()) == (
         train.tolist(),

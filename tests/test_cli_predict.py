@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import ImageOps
 from typer.testing import CliRunner, Result
 
 from edge_emotion.card import CARD_NAME
@@ -105,6 +106,22 @@ def test_csv_has_a_column_a_label(model_folder: Path, pictures: Path) -> None:
     assert damaged["path"].endswith("damaged.png")
     assert damaged["error"]
     assert damaged["label"] == ""
+
+
+def test_with_mirror_a_picture_and_its_mirror_image_have_one_answer(tmp_path: Path) -> None:
+    face = draw_face("sad", 2)
+    face.save(tmp_path / "a.png")
+    ImageOps.mirror(face).save(tmp_path / "b.png")
+
+    def shares(*options: str) -> list[dict[str, float]]:
+        result = predict(Path("edge-cnn"), "--json", *options, tmp_path)
+        assert result.exit_code == 0, result.stderr
+        return [json.loads(line)["probabilities"] for line in result.stdout.splitlines()]
+
+    one, other = shares()
+    assert abs(one["sad"] - other["sad"]) > 0.001
+    mean = {label: (share + other[label]) / 2 for label, share in one.items()}
+    assert shares("--mirror") == [pytest.approx(mean, abs=1e-6)] * 2
 
 
 def test_the_others_are_still_processed(model_folder: Path, pictures: Path) -> None:

@@ -118,8 +118,7 @@ def test_a_factor_before_a_convolution_goes_into_its_weights(
     expected = np.asarray(net(pixels.astype(np.float32)))
     np.testing.assert_allclose(_answers(model, pixels), expected, rtol=1e-4, atol=1e-5)
     quantized = quantize_onnx(model, pixels)
-    spread = np.ptp(expected)
-    assert np.abs(_answers(quantized, pixels) - expected).max() < 0.05 * max(spread, 1)
+    assert np.abs(_answers(quantized, pixels) - expected).max() < 0.02 * np.ptp(expected)
 
 
 def test_factors_in_a_row_all_go_into_the_weights(pixels: NDArray[np.uint8]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -169,6 +170,11 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     assert len(resumed.history) == 3
     for one, other in zip(resumed.history, unbroken.history, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
+    assert resumed.best_epoch == unbroken.best_epoch
+    for one, other in zip(
+        resumed.logits_model.get_weights(), unbroken.logits_model.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     assert {path.name for path in (tmp_path / "whole").iterdir()} == {
         "history.json", "kept.npz", "epoch-3.npz",
     }  # fmt: skip
@@ -459,6 +465,9 @@ def test_export_is_checked_on_pictures_that_were_held_out(exported: Path, faces:
         assert export.agreement is not None
         assert export.agreement.samples == test.pictures
         assert export.agreement.accuracy_drop is not None
+        # The same pictures and labels as those of the training's own figure.
+        assert export.agreement.accuracy_float == pytest.approx(card.evaluations[-1].accuracy)
+    assert card.evaluations[-1].data.endswith("test")
     int8 = card.export("onnx-int8")
     assert int8 is not None
     assert int8.calibration is not None
@@ -695,9 +704,13 @@ def test_an_unknown_recipe_suggests_the_nearest(trained: Path) -> None:
     assert "did you mean 'tflite-int8'" in result.stderr
 
 
-@pytest.mark.parametrize("head", ["softmax", "Softmax"])
+@pytest.mark.parametrize(
+    ("head", "name", "scaling"),
+    [("softmax", "own.keras", [1 / 255]), ("Softmax", "own.h5", [1 / 127.5, "--offset", -1])],
+)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
-    faces: Path, unseen: Path, tmp_path: Path, head: str
+    faces: Path, unseen: Path, tmp_path: Path, head: str, name: str, scaling: list[Any]
 ) -> None:
     import keras
     from keras import layers
@@ -710,9 +723,9 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
             layers.Dense(3, activation=layers.Softmax() if head == "Softmax" else head),
         ]
     )
-    foreign.save(tmp_path / "own.keras")
+    foreign.save(tmp_path / name)
     result = run(
-        "export", tmp_path / "own.keras", "--labels", "angry,happy,sad", "--scale", 1 / 255,
+        "export", tmp_path / name, "--labels", "angry,happy,sad", "--scale", *scaling,
         "--out", tmp_path / "m", "--calibration", faces, "--data", unseen, "--to",
         "onnx-f32,tflite-int8", "--min-agreement", "0", "--max-drop", "100", "--resize", "nearest",
     )  # fmt: skip
@@ -722,7 +735,7 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
 
     # The file that was named is not the place for the result.
     (tmp_path / "k").mkdir()
-    shutil.copy(tmp_path / "own.keras", tmp_path / "k" / KERAS_NAME)
+    foreign.save(tmp_path / "k" / KERAS_NAME)
     before = (tmp_path / "k" / KERAS_NAME).read_bytes()
     over = run(
         "export", tmp_path / "k" / KERAS_NAME, "--labels", "angry,happy,sad", "--out",
@@ -731,10 +744,11 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     assert (over.exit_code, (tmp_path / "k" / KERAS_NAME).read_bytes()) == (2, before)
     assert "would be written over: name another folder as --out" in over.stderr
     picture = np.asarray(draw_face("sad", 1).resize((32, 32)))
-    expected = foreign(picture[None].astype(np.float32) / 255).numpy()[0]
+    pixels = picture[None].astype(np.float32)
+    expected = foreign(pixels / 255 if len(scaling) == 1 else pixels / 127.5 - 1).numpy()[0]
     got = Predictor(tmp_path / "m" / "model-f32.onnx").predict(picture).probabilities
     assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-5)
-    wrong = run("export", tmp_path / "own.keras", "--labels", "a,b", "--out", tmp_path / "w")
+    wrong = run("export", tmp_path / name, "--labels", "a,b", "--out", tmp_path / "w")
     assert wrong.exit_code == 2
 
 
@@ -837,7 +851,23 @@ def test_bench_tells_the_exports_apart(exported: Path, faces: Path, tmp_path: Pa
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     report = json.loads((tmp_path / "b.json").read_text())
-    assert [a["recipe"] for a in report["artefacts"]] == ["keras", *RECIPES]
-    test = next(s for s in ModelCard.read(exported).data.splits if s.name == "test")
+    keras_file, *exports = report["artefacts"]
+    assert [a["recipe"] for a in exports] == list(RECIPES)
+    card = ModelCard.read(exported)
+    assert (keras_file["recipe"], keras_file["evaluation"]["accuracy"]) == (
+        "keras", pytest.approx(card.evaluations[-1].accuracy),
+    )  # fmt: skip
+    differences = set()
+    for export in exports:
+        recorded = card.export(export["recipe"])
+        assert recorded is not None
+        assert recorded.agreement is not None
+        found = export["agreement"]
+        assert found["accuracy_export"] == pytest.approx(recorded.agreement.accuracy_export)
+        difference = recorded.agreement.mean_probability_difference
+        assert found["mean_probability_difference"] == pytest.approx(difference, rel=1e-2, abs=1e-7)
+        differences.add(round(difference, 6))
+    assert len(differences) >= 3  # float, and int8 of each engine
+    test = next(s for s in card.data.splits if s.name == "test")
     assert report["data"]["samples"] == test.pictures  # train and valid were left out
     assert "tflite-int8" in (tmp_path / "b.html").read_text()

@@ -12,6 +12,7 @@ pytest.importorskip("tensorflow", reason="needs the extra train")
 import keras
 
 from edge_emotion.training import outcome
+from edge_emotion.training.checkpoints import is_over, kept_epoch
 from edge_emotion.training.config import Plan
 from edge_emotion.training.distill import distill_pictures
 from edge_emotion.training.fit import _optimizer, build, fit
@@ -58,7 +59,45 @@ def test_validation_loss_weighs_labels_and_smooths_them_as_training_does(tmp_pat
     assert fitted.history[0]["val_loss"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_distilled_pictures_have_the_statistics_of_the_training_and_every_label():
+def history_of(*losses):
+    return [{"loss": 1.0, "val_loss": loss, "accuracy": 0.5} for loss in losses]
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss():
+    best, last = replace(CONFIG, keep="best"), replace(CONFIG, keep="last")
+    losses = history_of(1.0, 0.5, 0.7, 0.5)
+    assert (kept_epoch(losses, best), kept_epoch(losses, last)) == (2, 4)
+    assert kept_epoch(history_of(float("nan"), 0.9), best) == 2
+
+
+def test_patience_counts_from_the_best_epoch():
+    best = replace(CONFIG, keep="best", patience=2, epochs=5)
+    assert not is_over(history_of(1.0, 0.5, 0.7), best)
+    assert is_over(history_of(1.0, 0.5, 0.7, 0.6), best)
+    assert not is_over(history_of(1.0, 0.5, 0.7, 0.4), best)
+    assert is_over(history_of(1.0, 0.9, 0.8, 0.7, 0.6), best)
+    assert not is_over(history_of(0.1, 0.5, 0.7, 0.6), replace(best, keep="last"))
+    assert not is_over([], best)
+
+
+def test_the_weights_are_those_of_the_best_epoch_and_training_stops_after_patience(tmp_path):
+    """Votes that say nothing: at this rate the loss goes up and down."""
+    loaded, everything = pictures(24), np.arange(24)
+    config = replace(
+        CONFIG, keep="best", patience=3, epochs=40, learning_rate=0.1, schedule="constant"
+    )
+    fitted = fit(config, loaded, everything, everything[:7], tmp_path, LABELS)
+    losses = [row["val_loss"] for row in fitted.history]
+    assert fitted.best_epoch == 1 + int(np.argmin(losses)) == len(losses) - 3 < 40
+    own = np.asarray(fitted.logits_model(loaded.pixels[:7].astype(np.float32)), np.float64)
+    log_own = own - np.log(np.exp(own).sum(axis=1, keepdims=True))
+    assert -(loaded.targets[:7] * log_own).sum(axis=1).mean() == pytest.approx(
+        min(losses), rel=1e-4
+    )
+    assert losses[-1] > 1.001 * min(losses)
+
+
+def test_distilled_pictures_have_the_statistics_of_the_training():
     image = keras.Input((16, 16, 1))
     norm = keras.layers.BatchNormalization()
     x = keras.layers.GlobalAveragePooling2D()(norm(image))
@@ -67,6 +106,20 @@ def test_distilled_pictures_have_the_statistics_of_the_training_and_every_label(
     norm.set_weights([gamma, beta, np.array([60.0]), np.array([400.0])])
     made = distill_pictures(net, 12, seed=1, steps=60).astype(float)
     assert (made.mean(), made.std()) == (pytest.approx(60, abs=4), pytest.approx(20, abs=4))
+
+
+def test_distilled_pictures_take_turns_at_the_labels():
+    """A net that is right about a picture whose upper, middle or lower third is bright."""
+    image = keras.Input((12, 12, 1))
+    norm = keras.layers.BatchNormalization()
+    thirds = keras.layers.Reshape((3, 48))(norm(image))
+    x = keras.layers.GlobalAveragePooling1D(data_format="channels_first")(thirds)
+    net = keras.Model(image, keras.layers.Dense(3, use_bias=False)(x))
+    gamma, beta, *_ = norm.get_weights()
+    norm.set_weights([gamma, beta, np.array([60.0]), np.array([400.0])])
+    net.layers[-1].set_weights([8 * np.eye(3)])
+    made = distill_pictures(net, 12, seed=1, steps=60).astype(np.float32)
+    assert np.asarray(net(made)).argmax(axis=1).tolist() == [0, 1, 2] * 4
 
 
 def test_some_labels_are_kept_in_the_order_in_which_they_are_named():

@@ -12,8 +12,9 @@ from PIL import Image
 
 from edge_emotion import DataError, InputError, InputSpec, OutputError, preprocess
 from edge_emotion.cli.terminal import LeftOut
+from edge_emotion.preprocess import open_picture
 from edge_emotion.training.data import read_dataset
-from edge_emotion.training.loading import load_pictures
+from edge_emotion.training.loading import load_pictures, pixel_hash
 from edge_emotion.training.samples import Dataset, Sample
 from tests import pictures
 from tests.datasets import (
@@ -71,11 +72,36 @@ def test_unreadable_pictures_are_counted_and_told_of_and_the_rest_stays_in_order
     for key, tensor in zip(loaded.keys, loaded.pixels, strict=True):
         np.testing.assert_array_equal(tensor, preprocess(faces / key, SPEC))
     assert loaded.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert loaded.hashes.tolist() == [pixel_hash(open_picture(faces / k)) for k in loaded.keys]
     assert len(told) == 3
     for line, name in zip(told, ("1.png: not a pic", "2.png: No such file", "0.png: the file is"),
                           strict=True):  # fmt: skip
         assert line.startswith("left out: ")
         assert name in line
+
+
+def test_perceptual_hashes_stay_with_their_pictures_when_others_are_unreadable(faces):
+    pytest.importorskip("imagehash", reason="needs the extra train")
+    dataset = read_dataset(faces)
+    whole = load_pictures(dataset, SPEC, near=True)[0]
+    (faces / "angry" / "1.png").write_bytes(b"no picture")
+    (faces / "sad" / "0.png").write_bytes(b"")
+    loaded = load_pictures(dataset, SPEC, near=True)[0]
+    assert len(loaded) == 7
+    rows = [whole.keys.index(key) for key in loaded.keys]
+    np.testing.assert_array_equal(loaded.phashes, whole.phashes[rows])
+    assert len(np.unique(whole.phashes, axis=0)) == 9
+
+
+def test_the_publisher_s_splits_stay_with_their_pictures_when_others_are_unreadable(tmp_path):
+    names = ("test", "train", "valid")
+    files = [f"{split}/{label}/{i}.png" for split in names for label in LABELS for i in range(2)]
+    faces = write_class_folders(tmp_path / "faces", files)
+    (faces / files[0]).write_bytes(b"no picture")
+    loaded, dropped = load_pictures(read_dataset(faces), SPEC)
+    assert dropped == {"unreadable": 1}
+    assert loaded.keys == files[1:]
+    assert loaded.splits == [key.split("/")[0] for key in loaded.keys]
 
 
 @pytest.mark.parametrize("write", [write_ferplus, partial(write_ferplus_zip, prefix="any/")])

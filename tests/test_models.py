@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from edge_emotion.artefacts import read_trained_on, shipped_models
 from edge_emotion.card import CALIBRATION_NAME, FAILURES_NAME, KERAS_NAME
 from edge_emotion.files import sha256
 from edge_emotion.model_readme import BENCH_START, model_readme
+from edge_emotion.training.data import read_dataset_for
+from edge_emotion.training.loading import load_pictures
 
 from .generated import draw_face
 
@@ -92,6 +95,28 @@ def test_it_predicts_with_the_base_install(folder: Path) -> None:
     prediction = Predictor(folder.name, threads=1).predict(draw_face("happy", 3))
     assert json.loads(json.dumps(prediction.probabilities)) == prediction.probabilities
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda p: p.name)
+def test_it_is_right_about_as_many_faces_as_its_card_says(folder: Path, shared_data: Path) -> None:
+    card = ModelCard.read(folder)
+    dataset = read_dataset_for(shared_data / "ferplus.zip", card.labels)
+    test = [sample for sample in dataset.samples if sample.split == "test"]
+    loaded, _ = load_pictures(replace(dataset, samples=test), card.input)
+    known = read_trained_on(folder)
+    assert known is not None
+    unseen = ~loaded.known_to(np.concatenate([known.train, known.valid]))
+    predictor = Predictor(folder.name, threads=1)
+    read = predictor.predict_tensors(loaded.pixels[unseen])
+    right = sum(
+        p.label == card.labels[label] for p, label in zip(read, loaded.labels[unseen], strict=True)
+    )
+    record = card.export(predictor.recipe)
+    assert record is not None
+    assert record.agreement is not None
+    assert len(read) == record.agreement.samples > 1000
+    assert right / len(read) == pytest.approx(record.agreement.accuracy_export, abs=0.002)
 
 
 @pytest.mark.parametrize("folder", CARDS, ids=lambda p: p.name)

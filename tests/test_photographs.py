@@ -15,12 +15,14 @@ from PIL import Image
 
 from edge_emotion import (
     FacePrediction,
+    InputSpec,
     MissingExtraError,
     Prediction,
     Predictor,
     UsageError,
     combine,
 )
+from edge_emotion.card import FaceCrop
 from edge_emotion.faces import Face, YuNet, typical_landmarks
 from edge_emotion.predictor import FACE_VIEW
 from edge_emotion.preprocess import open_scaled
@@ -128,6 +130,18 @@ def test_each_face_is_read_and_all_as_one_batch(predictor, monkeypatch):
     assert [f.detection for f in faces] == [1, 1]
     assert np.allclose(faces[1].landmarks, patches.landmarks_around(32, 240, 112), atol=1e-3)
     assert [batch.shape for batch in batches] == [(2, *CARD.input.shape)]
+
+
+@pytest.mark.parametrize(("margin", "labels"), [(1.0, ["angry", "sad"]), (2.5, ["happy", "sad"])])
+def test_a_face_is_cut_as_wide_as_its_card_says(tmp_path, margin, labels):
+    """Green is of shade 150; with its eyes 25.6 pixels apart a margin of 1 sees nothing else.
+
+    A margin of 2.5 is a square of 64 pixels, 48 x 48 of them green, the others white: 196.
+    """
+    card = tiny.make_card(input=InputSpec(8, 8, 1, face=FaceCrop(margin=margin)))
+    folder = tiny.write_model_folder(tmp_path / "tiny", card=card)
+    faces = Predictor(folder, finder=YuNet(patches.FILE)).predict_faces(patches.two_faces())
+    assert [f.prediction.label for f in faces] == labels
 
 
 def test_a_picture_without_a_face(predictor):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from edge_emotion import ModelCard
 from edge_emotion.cli import app
+from edge_emotion.cli.train import train as train_command
 from edge_emotion.files import files_under
+from edge_emotion.training.config import TrainConfig
 
 from .generated import write_class_folders
 
@@ -235,3 +240,60 @@ def test_an_interruption_says_whether_anything_is_kept(
     assert result.exit_code == 130
     assert ("--resume goes on" in result.stderr) == bool(epochs)
     assert ("nothing is kept" in result.stderr) == (not epochs)
+
+
+OTHERS = {
+    "data", "out", "run", "name", "config", "folds", "validate_on_train", "split_as", "resume",
+    "licence", "source", "terms",
+}  # fmt: skip
+#: One that is not the default, of each hyper-parameter but resize, which a file alone may name.
+VALUES: dict[str, Any] = {
+    "architecture": "baseline-cnn", "labels": ["happy", "sad"], "learn_all": True, "size": 64,
+    "channels": 1, "width": 0.5, "body": "c8 r", "dropout": 0.4, "seed": 2, "epochs": 3,
+    "batch_size": 7, "optimizer": "adam", "learning_rate": 0.01, "schedule": "constant",
+    "weight_decay": 0.02, "precision": "mixed_bfloat16", "label_smoothing": 0.1, "balance": 0.3,
+    "balance_data": 0.7, "prior": "uniform", "initial": ["one"], "teachers": ["two", "three"],
+    "teacher_share": 0.2, "teacher_views": 2, "keep": "last", "patience": 4, "subject": "a|b",
+    "valid_fraction": 0.21, "test_fraction": 0.22, "refit": 0.5, "coverage": 0.8, "flip": False,
+    "rotation": 1.0, "zoom": 0.31, "framing": 0.32, "stretch": 0.33, "shift": 0.34, "shear": 0.35,
+    "brightness": 0.36, "contrast": 0.37, "gamma": 0.38, "blur": 0.39, "sharpen": 0.41,
+    "dark": 0.42, "noise": 0.43, "erase": 0.44, "mixup": 0.0,
+}  # fmt: skip
+
+
+class ReachedError(Exception):
+    """Instead of a training."""
+
+
+def test_every_hyper_parameter_has_an_option_that_reaches_the_training(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"resize"}
+    options = set(inspect.signature(train_command).parameters) - OTHERS
+    assert {"teachers" if name == "teacher" else name for name in options} == fields == set(VALUES)
+    given: list[TrainConfig] = []
+
+    def train_model(data: Any, config: TrainConfig, *rest: Any, **more: Any) -> None:
+        given.append(config)
+        raise ReachedError
+
+    monkeypatch.setattr("edge_emotion.training.train.train_model", train_model)
+    arguments: list[str] = []
+    for name, value in VALUES.items():
+        option = "--" + {"teachers": "teacher"}.get(name, name).replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(option if value else option.replace("--", "--no-", 1))
+        elif name == "labels":
+            arguments += [option, ",".join(value)]
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                arguments += [option, str(one)]
+    result = train(faces, "--run", tmp_path / "run", *arguments)
+    assert isinstance(result.exception, ReachedError), result.stderr
+    found = given[0].as_dict()
+    assert {name: found[name] for name in VALUES} == VALUES
+    same = {name for name in VALUES if VALUES[name] == getattr(TrainConfig(), name)}
+    assert same == {"mixup"}  # which goes without teacher_views
+    mixed = train(faces, "--run", tmp_path / "run", "--mixup", "0.3")
+    assert isinstance(mixed.exception, ReachedError)
+    assert given[1].mixup == 0.3

@@ -20,6 +20,7 @@ from edge_emotion.cli.terminal import table_console
 from edge_emotion.errors import OutputError
 from edge_emotion.files import write_bytes
 from tests import tiny
+from tests.benchmarks.conftest import record_trained_on
 
 FAST = ("--quick", "--rounds", "1", "--runs", "5", "--threads", "1")
 
@@ -62,6 +63,32 @@ def test_accuracy_on_labelled_pictures(folder: Path, data: Path, tmp_path: Path)
     assert evaluation is not None
     assert evaluation.accuracy == 1.0
     assert evaluation.confusion == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [((), (5, 1, "held-out")), (("--include-training-pictures",), (6, 1, "training-set"))],
+    ids=["left out", "included"],
+)
+def test_training_pictures_are_left_out_or_the_figures_say_so(
+    folder: Path,
+    data: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    expected: tuple[int, int, str],
+) -> None:
+    record_trained_on(folder, [data / "happy" / "0.png"])
+    result = bench(folder, "--data", data, *options, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    report = read(tmp_path / "r.json")
+    assert (report.data.samples, report.data.trained_on, report.data.protocol) == expected
+    evaluation = report.artefacts[2].evaluation
+    assert evaluation is not None
+    assert (evaluation.samples, evaluation.protocol) == (expected[0], expected[2])
+    caveat = " (training-set figure)" if options else ""
+    title = f"Accuracy on faces, {expected[0]} pictures{caveat}"
+    assert title in [line.strip() for line in result.stdout.splitlines()]
+    assert ("The accuracies are training-set figures" in result.stdout) == bool(options)
 
 
 def test_a_reader_that_leaves_does_not_cost_the_report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -116,6 +117,40 @@ def test_what_the_parameters_mean() -> None:
     assert sharp[24] > 125
     small = by_name["down-scaling"].apply(faces(1)[0], 5, 0)
     assert len(np.unique(small)) > 8
+
+
+@pytest.mark.parametrize(("strength", "degrees"), [(2, 10), (4, 20), (5, 30)])
+def test_a_rotation_turns_about_the_middle_by_its_degrees_to_either_side(
+    strength: int, degrees: int
+) -> None:
+    (rotation,) = [c for c in CORRUPTIONS if c.name == "rotation"]
+    dot = np.zeros((48, 48, 1), np.uint8)
+    dot[23:25, 38:40] = 255  # 15 pixels right of the middle
+    y, x = np.mgrid[:48, :48] - 23.5
+    sides = set()
+    for number in range(8):
+        turned = rotation.apply(dot, strength, number)[:, :, 0].astype(float)
+        right, down = ((turned * place).sum() / turned.sum() for place in (x, y))
+        assert math.hypot(right, down) == pytest.approx(15, abs=0.05)
+        angle = math.degrees(math.atan2(down, right))
+        assert abs(angle) == pytest.approx(degrees, abs=0.3)
+        sides.add(angle > 0)
+    assert sides == {False, True}
+
+
+@pytest.mark.parametrize("width", [48, 96])
+@pytest.mark.parametrize(("strength", "sigma"), [(2, 1), (4, 2), (5, 3)])
+def test_a_blur_s_deviation_is_in_pixels_of_a_face_48_wide(
+    strength: int, sigma: int, width: int
+) -> None:
+    """What blurs an edge is what its differences from pixel to pixel then look like."""
+    (blur,) = [c for c in CORRUPTIONS if c.name == "blur"]
+    edge = np.zeros((48, width, 1), np.uint8)
+    edge[:, width // 2 :] = 255
+    seen = np.diff(blur.apply(edge, strength, 0)[24, :, 0].astype(float)) / 255
+    place = np.arange(width - 1) - (width / 2 - 1)
+    assert (seen.sum(), (seen * place).sum()) == pytest.approx((1, 0), abs=0.01)
+    assert (seen * place**2).sum() ** 0.5 == pytest.approx(sigma * width / 48, rel=0.03)
 
 
 @pytest.fixture
