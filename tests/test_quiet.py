@@ -83,9 +83,12 @@ def test_an_unforeseen_error_brings_everything_out_on_stderr(
 def test_what_cannot_be_encoded_does_not_take_the_error_s_place(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(ValueError, match="unforeseen"), quiet():
+    def fail() -> None:
         print("caf\udce9")
         raise ValueError("unforeseen")
+
+    with pytest.raises(ValueError, match="unforeseen"), quiet():
+        fail()
     assert tuple(capfd.readouterr()) == ("", "caf?\n")
 
 
