@@ -2,7 +2,8 @@
 
 A choice between models rests on the pictures that one alone has right, not on two accuracies
 whose intervals overlap: McNemar, "Note on the sampling error of the difference between correlated
-proportions or percentages", Psychometrika 1947.
+proportions or percentages", Psychometrika 1947. Few pictures say more by how probable each model
+holds their labels: the negative log likelihood, paired as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge_emotion.cli.terminal import LeftOut, progress
 from edge_emotion.errors import DataError, EdgeEmotionError, ModelError, UsageError
-from edge_emotion.evaluation import mcnemar
+from edge_emotion.evaluation import Z, mcnemar, softmax
 
 from .accuracy import labelled_pictures, run_subjects
 from .module import Wrap, run_module
@@ -34,6 +35,7 @@ class Between:
     data: str
     labels: NDArray[np.int64]  # (N,)
     right: tuple[NDArray[np.bool_], NDArray[np.bool_]]  # (N,) each
+    surprise: tuple[NDArray[np.float64], NDArray[np.float64]]  # -log of the label's probability
 
     @property
     def alone(self) -> tuple[int, int]:
@@ -71,25 +73,31 @@ def measure_between(
     subjects = [find_subjects(model) for model in models]
     if subjects[0].card.labels != subjects[1].card.labels:
         raise UsageError("the models have other labels, or the same in another order")
-    first, second = (_right(own, data, progress, warn) for own in subjects)
+    first, second = (_answers(own, data, progress, warn) for own in subjects)
     rows = np.intersect1d(first.rows, second.rows)
     if not len(rows):
         raise UsageError(f"{data}: no picture validated both models")
     chosen = [np.isin(own.rows, rows) for own in (first, second)]
     return Between(
-        first.name, first.labels[chosen[0]], (first.right[chosen[0]], second.right[chosen[1]])
+        first.name,
+        first.labels[chosen[0]],
+        (first.right[chosen[0]], second.right[chosen[1]]),
+        (first.surprise[chosen[0]], second.surprise[chosen[1]]),
     )
 
 
 @dataclass(frozen=True)
-class _Right:
+class _Answers:
     name: str
     rows: NDArray[np.int64]  # which pictures of the data, ascending
     labels: NDArray[np.int64]
     right: NDArray[np.bool_]
+    surprise: NDArray[np.float64]
 
 
-def _right(subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str], None]) -> _Right:
+def _answers(
+    subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str], None]
+) -> _Answers:
     name = subjects.card.name
     files = {file.recipe: file for file in subjects.files if not file.missing}
     references = [files[recipe] for recipe in REFERENCES if recipe in files]
@@ -111,35 +119,43 @@ def _right(subjects: Subjects, data: Path, progress: Wrap, warn: Callable[[str],
         else:
             raise failed[references[0].recipe]
     assert pictures.labels is not None  # labelled pictures have them
-    right = logits[reference.recipe].argmax(axis=1) == pictures.labels
-    return _Right(pictures.data.name, pictures.rows, pictures.labels, right)
+    found = softmax(logits[reference.recipe], subjects.card.confidence.temperature)
+    held = found[np.arange(len(found)), pictures.labels]
+    return _Answers(
+        pictures.data.name, pictures.rows, pictures.labels,
+        found.argmax(axis=1) == pictures.labels, -np.log(np.maximum(held, 1e-12)),
+    )  # fmt: skip
 
 
 def between_table(found: Sequence[Between]) -> str:
     """One row a data set, and one of all together, with the mean of their balanced accuracies."""
     lines = [
-        "| data | pictures | wrong | balanced | right alone | standard error | p (McNemar) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| data | pictures | wrong | balanced | right alone | standard error | p (McNemar) "
+        "| negative log likelihood | less of it by the second (95 %) |",
+        f"| --- |{' ---: |' * 8}",
     ]
-    total = np.zeros(5, np.int64)
-    for one in found:
-        wrong = [int((~right).sum()) for right in one.right]
-        total += [len(one.labels), *wrong, *one.alone]
-        balanced = f"{one.balanced(0):.1%}, {one.balanced(1):.1%}"
-        lines.append(_row(one.data, len(one.labels), wrong, balanced, one.alone))
+    lines += [_row(one.data, [one]) for one in found]
     if len(found) > 1:
-        pictures, a, b, p, q = (int(n) for n in total)
-        means = [sum(one.balanced(model) for one in found) / len(found) for model in (0, 1)]
-        lines.append(_row("together", pictures, (a, b), "{:.1%}, {:.1%}".format(*means), (p, q)))
+        lines.append(_row("together", found))
     return "\n".join(lines)
 
 
-def _row(
-    name: str, pictures: int, wrong: Sequence[int], balanced: str, alone: tuple[int, int]
-) -> str:
+def _row(name: str, found: Sequence[Between]) -> str:
+    """Pictures of several data sets count alike; their balanced accuracies are averaged."""
+    right, surprise = (
+        [np.concatenate([getattr(one, what)[model] for one in found]) for model in (0, 1)]
+        for what in ("right", "surprise")
+    )
+    alone = (sum(one.alone[0] for one in found), sum(one.alone[1] for one in found))
+    balanced = [np.mean([one.balanced(model) for one in found]) for model in (0, 1)]
+    less = surprise[0] - surprise[1]
+    half = Z * less.std() / math.sqrt(len(less))
     return (
-        f"| {name} | {pictures} | {wrong[0]}, {wrong[1]} | {balanced} | {alone[0]}, {alone[1]} "
-        f"| {math.sqrt(sum(alone)):.1f} | {mcnemar(*alone):.3f} |"
+        f"| {name} | {len(less)} | {(~right[0]).sum()}, {(~right[1]).sum()} "
+        f"| {balanced[0]:.1%}, {balanced[1]:.1%} | {alone[0]}, {alone[1]} "
+        f"| {math.sqrt(sum(alone)):.1f} | {mcnemar(*alone):.3f} "
+        f"| {surprise[0].mean():.4f}, {surprise[1].mean():.4f} "
+        f"| {less.mean():+.4f} ({less.mean() - half:+.4f} to {less.mean() + half:+.4f}) |"
     )
 
 
