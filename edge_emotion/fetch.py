@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ def fetch(
                 f"{file.url} gave another file than expected (sha256 {file.sha256}): try again "
                 f"later, or put the right one at {path}"
             )
+        with part.open("rb+") as whole:
+            os.fsync(whole.fileno())  # a power cut must not leave a name and no contents
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

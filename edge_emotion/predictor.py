@@ -59,8 +59,8 @@ class Predictor:
             threads: of the engine, 1 to 256; None: its own choice. One is enough for networks this
                 small, and leaves the other cores to the program around.
             runtime: "onnx", "litert" or "keras"; None: onnx, or what runs the file.
-            finder: of faces, see `edge_emotion.faces.open_finder`; None: YuNet if it was fetched,
-                else dlib's if it is installed, looked for when it is first needed.
+            finder: of faces, see `edge_emotion.faces.open_finder`; None: YuNet if there is its
+                file, else dlib's if it is installed, looked for when it is first needed.
             mirror: read each face and its mirror image, and take the mean of the two answers, in
                 twice the time of the network; the card has the accuracy with it.
 

@@ -262,12 +262,23 @@ case $1 in
 esac"""
 
 
+#: Not noted: what only asks. The service is what ``log``.is says, or active.
+SYSTEMCTL = """
+case $1 in is-active)
+    is=$(cat {log}.is 2>/dev/null || echo active)
+    [ "$2" = --quiet ] || echo "$is"
+    [ "$is" = active ] ;;
+*) echo systemctl "$@" >>{log} ;; esac"""
+
+
 @pytest.fixture
 def fake(tmp_path: Path) -> Path:
     """Programs in place of Python, systemd's and those for accounts; their calls go to ``log``."""
     path = program(tmp_path / "bin", "python-x", FAKE_PYTHON)
     log, account = tmp_path / "log", tmp_path / "account"
-    program(path, "systemctl", f'echo systemctl "$@" >>{log}')
+    program(path, "systemctl", SYSTEMCTL.format(log=log))
+    program(path, "sleep", "exit 0")
+    program(path, "getent", f"test -e {tmp_path / 'group'}")
     program(path, "useradd", f'echo useradd "$@" >>{log}; touch {account}')
     program(path, "userdel", f'echo userdel "$@" >>{log}; rm {account}')
     program(path, "id", f"case $1 in -u) echo 0 ;; *) test -e {account} ;; esac")
@@ -405,6 +416,40 @@ def test_a_service_is_installed_restarted_and_removed(hollow: Path, fake: Path) 
     assert [p.name for p in prefix.iterdir()] == ["notes.txt"]
     assert list(units.iterdir()) == []
     assert place.is_dir()
+
+
+def test_a_service_that_its_owner_has_stopped_stays_so(hollow: Path, fake: Path) -> None:
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    calls(fake)
+    (fake.parent / "log.is").write_text("inactive")
+    done = install(hollow, fake)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert calls(fake) == ["systemctl daemon-reload"]
+    assert f"stopped, as it was: the service that watches {fake.parent}; " in done.stdout
+    (fake.parent / "log.is").write_text("failed")  # by itself: the upgrade may mend it
+    refused(install(hollow, fake), 1, "the service does not stay up")
+    assert calls(fake) == ["systemctl daemon-reload", f"systemctl restart {UNIT}"] * 2
+
+
+def test_a_group_that_outlived_its_account_is_joined(hollow: Path, fake: Path) -> None:
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    assert " -g " not in calls(fake)[0]
+    assert run(hollow, "--prefix", fake.parent / "ee", "--uninstall", path=fake).returncode == 0
+    calls(fake)
+    (fake.parent / "group").touch()  # pi had joined it
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    assert calls(fake)[0].endswith("-g edge-emotion edge-emotion")
+
+
+def test_the_service_can_read_what_was_unpacked_with_a_strict_umask(
+    hollow: Path, fake: Path
+) -> None:
+    for path in (hollow / "model", *(hollow / "model").iterdir(), hollow / "README.txt"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    assert install(hollow, fake, "--service", fake.parent).returncode == 0
+    (release,) = releases(fake)
+    for path in (release / "model", *(release / "model").iterdir(), release / "README.txt"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
 
 
 def test_an_account_that_was_there_before_stays(hollow: Path, fake: Path) -> None:

@@ -115,12 +115,14 @@ def test_a_service_that_fails_leaves_everything_as_it_was(
     says = "echo Failed to do it >&2; echo and more >&2; exit 1"
     note = f'echo systemctl "$@" >>{log}'
     once = f"{note}; test -e {log}.failed && exit 0; touch {log}.failed"
+    ask = "is-active) ;;"
     if step == "unit":
         program(fake, "mv", rf'case "$*" in *.new\ *) {says} ;; esac; exec /bin/mv "$@"')
     elif step == "interrupted":
-        program(fake, "systemctl", f"{once}; kill -INT 0")  # as Ctrl-C: the whole group
+        cut = f"{once}; kill -INT 0"  # as Ctrl-C: the whole group
+        program(fake, "systemctl", f"case $1 in {ask} *) {cut} ;; esac")
     else:
-        program(fake, "systemctl", f"case $1 in {step}) {once}; {says} ;; *) {note} ;; esac")
+        program(fake, "systemctl", f"case $1 in {ask} {step}) {once}; {says} ;; *) {note} ;; esac")
     done = install(hollow, fake, *options)
     if step == "interrupted":
         assert done.returncode == 130
@@ -167,7 +169,7 @@ def test_a_second_install_to_one_prefix_is_refused(hollow: Path, fake: Path) -> 
 
 
 def test_a_first_install_that_was_killed_is_taken_over(hollow: Path, fake: Path) -> None:
-    slow = FAKE_PYTHON.replace('mkdir -p "$last/bin"', 'mkdir -p "$last"; sleep 60; exit 9')
+    slow = FAKE_PYTHON.replace('mkdir -p "$last/bin"', 'mkdir -p "$last"; /bin/sleep 60; exit 9')
     program(fake, "python-x", slow)
     prefix = fake.parent / "ee"
     command = ["sh", hollow / "install.sh", "--python", "python-x", "--prefix", prefix]

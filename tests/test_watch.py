@@ -229,6 +229,22 @@ def test_names_need_not_be_utf_8(tmp_path: Path, model_folder: Path) -> None:
     assert Path(line["path"]).name == name
 
 
+def test_a_folder_that_was_deleted_and_is_still_there_is_an_input_error(tmp_path: Path) -> None:
+    """As a service sees it, whose view of the folder outlives its name."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        seen = Path(f"/proc/self/fd/{held}")
+        assert found_in(seen) == []
+        folder.rmdir()
+        assert os.listdir(seen) == []  # noqa: PTH208
+        with pytest.raises(InputError, match="it was deleted"):
+            found_in(seen)
+    finally:
+        os.close(held)
+
+
 def test_a_folder_that_is_gone_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot watch .*gone: No such file or directory"):
         found_in(tmp_path / "gone")

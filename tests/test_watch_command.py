@@ -168,13 +168,18 @@ def test_a_full_disk_is_one_line_and_nothing_is_torn(
     assert sorted(str(row["path"]) for row in rows(out)) == sorted(map(str, place.iterdir()))
 
 
+@pytest.mark.parametrize("how", ["option", "variable"])
 def test_a_picture_larger_than_the_memory_allowed(
-    place: Path, tmp_path: Path, model_folder: Path
+    place: Path, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     out = tmp_path / "r.jsonl"
     Image.new("RGB", (4000, 4000)).save(place / "vast.png")  # twice 64 MB once decoded
-    with start(place, out, model_folder, "--once", "--memory", "32") as process:
-        process.communicate(timeout=60)
+    options = ["--memory", "32"] if how == "option" else []
+    with monkeypatch.context() as patch:
+        if not options:  # as a service's drop-in
+            patch.setenv("EDGE_EMOTION_MEMORY", "32")
+        with start(place, out, model_folder, "--once", *options) as process:
+            process.communicate(timeout=60)
     assert process.returncode == 4
     (error,) = [row for row in rows(out) if "error" in row]
     assert error["path"] == str(place / "vast.png")

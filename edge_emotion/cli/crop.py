@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_emotion.cli.options import DetectorOption
 from edge_emotion.cli.terminal import note, progress
 
 
@@ -14,9 +15,7 @@ def crop(
     data: Annotated[Path, typer.Argument(help="Folder of class folders of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder for the crops, CLASS/NAME.png.")],
     faces: Annotated[str, typer.Option(help="yunet or hog.")] = "yunet",
-    detector: Annotated[
-        Path | None, typer.Option(help="YuNet's file.  [default: the one that was fetched]")
-    ] = None,
+    detector: DetectorOption = None,
     margin: Annotated[
         float, typer.Option(help="Side of the face square, in distances of the eyes.")
     ] = 2.5,

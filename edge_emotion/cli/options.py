@@ -29,7 +29,7 @@ ThreadsOption = Annotated[int, typer.Option(help="Threads of the inference engin
 FacesOption = Annotated[
     Faces,
     typer.Option(
-        help="auto: YuNet if it was fetched, else dlib's finder if it is installed, else off; "
+        help="auto: YuNet if there is its file, else dlib's finder if it is installed, else off; "
         "off: each picture is one face, cropped to it."
     ),
 ]

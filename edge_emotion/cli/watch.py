@@ -62,7 +62,10 @@ def watch(
     memory: Annotated[
         int,
         typer.Option(
-            min=16, max=1_000_000, help="MB that reading a picture may take beside the model."
+            min=16,
+            max=1_000_000,
+            envvar="EDGE_EMOTION_MEMORY",
+            help="MB that reading a picture may take beside the model.",
         ),
     ] = 300,
     once: Annotated[

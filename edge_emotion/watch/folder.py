@@ -6,6 +6,7 @@ import heapq
 import os
 import stat
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -56,6 +57,9 @@ def pictures(folder: Path, unreadable: Callable[[str, OSError], None]) -> Iterat
     Raises:
         InputError: `folder` itself cannot be listed.
     """
+    with suppress(OSError):  # told of below
+        if not folder.stat().st_nlink:  # as a service's view of it outlives it
+            raise InputError(f"cannot watch {folder}: it was deleted; name a folder of pictures")
     pending = [str(folder)]
     while pending:
         path = pending.pop()

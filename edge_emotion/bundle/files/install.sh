@@ -288,6 +288,7 @@ swapped=       # yes: `current` leads to the new one
 account_made=  # yes: by this run
 unit_saved=    # yes: the unit that was there is in .older
 unit_written=  # yes: by this run
+was=inactive   # the unit that is there
 
 # Backwards through what was done, whatever becomes of each step.
 undo() {
@@ -304,7 +305,7 @@ undo() {
     [ -z "$unit_saved" ] || mv "$UNIT_FILE.older" "$UNIT_FILE"
     if [ -n "$unit_written" ]; then
         systemctl daemon-reload
-        [ -z "$unit_saved" ] || systemctl restart "$UNIT"
+        [ "$was" = inactive ] || systemctl restart "$UNIT"
     fi
     [ -z "$account_made" ] || userdel "$ACCOUNT"
     [ -z "$new" ] || rm -rf "$new"
@@ -384,6 +385,9 @@ if [ -d detector ]; then
 elif [ -d "$prefix/current/detector" ]; then
     cp -R "$prefix/current/detector" "$new/"
 fi
+# Whatever the umask was when the bundle was unpacked: the service is another user.
+chmod -R u=rwX,go=rX "$new/model" "$new/README.txt"
+[ ! -d "$new/detector" ] || chmod -R u=rwX,go=rX "$new/detector"
 
 # onnxruntime's wheels report to Microsoft unless told not to.
 export ORT_DISABLE_TELEMETRY=1
@@ -404,13 +408,16 @@ if detector.parent.exists():
 }
 rm -f "$new/tried"
 
+sync # a power cut must not find names on the card and no contents
 swapped=yes
 lead_to "releases/${new##*/}" || refuse 5 "cannot write to $prefix; the older install is as it was"
 
 if [ -n "$watched" ]; then
     if ! id "$ACCOUNT" >/dev/null 2>&1; then
+        group= # kept, after an earlier install, by those who had joined it
+        ! getent group "$ACCOUNT" >/dev/null 2>&1 || group=yes
         attempt 5 useradd --system --no-create-home --home-dir /nonexistent \
-            --shell /usr/sbin/nologin "$ACCOUNT"
+            --shell /usr/sbin/nologin ${group:+-g "$ACCOUNT"} "$ACCOUNT"
         account_made=yes
     fi
     drop='/EDGE_EMOTION_DETECTOR/d'
@@ -418,6 +425,7 @@ if [ -n "$watched" ]; then
     if [ -f "$UNIT_FILE" ]; then
         attempt 5 cp -p "$UNIT_FILE" "$UNIT_FILE.older" # systemd passes over such a name
         unit_saved=yes
+        was=$(systemctl is-active "$UNIT") || true
     fi
     { sed -e "$drop" -e "s|@PREFIX@|$prefix|g" -e "s|@FOLDER@|$watched|g" -e "s|@PYTHON@|$shown|" \
         "$here/$UNIT" >"$UNIT_FILE.new"; } 2>/dev/null ||
@@ -425,7 +433,14 @@ if [ -n "$watched" ]; then
     unit_written=yes
     attempt 5 mv "$UNIT_FILE.new" "$UNIT_FILE"
     attempt 1 systemctl daemon-reload
-    attempt 1 systemctl restart "$UNIT"
+    start=$folder
+    [ "$was" = inactive ] || start=yes # one that its owner has stopped stays so
+    if [ -n "$start" ]; then
+        attempt 1 systemctl restart "$UNIT"
+        sleep 5 # what ends, ends at once
+        systemctl is-active --quiet "$UNIT" || refuse 1 "the service does not stay up, and" \
+            "everything is as it was: journalctl -u $UNIT tells why"
+    fi
     [ -z "$folder" ] || attempt 1 systemctl enable "$UNIT"
     [ -z "$account_made" ] || say account >>"$mark"
     has_service || say service >>"$mark"
@@ -442,10 +457,13 @@ if [ -n "$folder" ]; then
     esac
     say "watching $folder; results in /var/lib/edge-emotion/results.jsonl;" \
         "what it says: journalctl -u $UNIT"
+elif [ -n "$watched" ] && [ -z "$start" ]; then
+    say "stopped, as it was: the service that watches $watched; systemctl start $UNIT starts it"
 elif [ -n "$watched" ]; then
     say "started anew: the service that watches $watched"
 fi
 
+sync # the old release goes when the new one is on the card
 for old in "$prefix"/releases/*; do
     [ "$old" = "$installed" ] || rm -rf "$old"
 done
