@@ -172,7 +172,9 @@ def _evaluation(e: Evaluation) -> str:
     if e.caveat:
         head += f" This is a **{e.caveat}**, and no estimate for new pictures."
     rows = [
-        [label, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}", str(m.support)]
+        [label, *(f"{x:.3f}" for x in (m.precision, m.recall, m.f1)), str(m.support)]
+        if m.support
+        else [label, "-", "-", "-", "0"]
         for label, m in e.per_label.items()
     ]
     table = _table(["label", "precision", "recall", "F1", "pictures"], rows)

@@ -127,10 +127,13 @@ def test_answers_to_something_else_are_asked_anew(tmp_path: Path) -> None:
     loaded, config, knows = patterned(), replace(STILL, teacher_views=1), where_it_is_bright()
     asked(config, loaded, tmp_path, knows, [])
     other = replace(loaded, hashes=loaded.hashes + np.uint64(1))
+    turned = replace(knows, labels=LABELS[::-1])
     for given in (
         (replace(config, seed=2), loaded, knows),
         (replace(config, zoom=0.1), loaded, knows),
+        (replace(config, resize="lanczos"), loaded, knows),
         (config, other, knows),
+        (config, loaded, turned),
         (config, loaded, teacher([1.0, 2.0, 3.0], LABELS)),
     ):
         titles: list[str] = []

@@ -39,6 +39,13 @@ def test_the_commonest_errors_are_named(confusion: list[list[int]], words: str) 
     assert words in model_readme(make_card(evaluations=[evaluation(confusion)]))
 
 
+def test_a_label_without_pictures_has_no_figures() -> None:
+    with_none = evaluation([[9, 0, 0], [0, 9, 0], [0, 0, 0]])
+    with_none.per_label["sad"] = ClassMetrics(0.0, 0.0, 0.0, 0)
+    page = model_readme(make_card(evaluations=[with_none]))
+    assert "| happy | 0.500 | 0.500 | 0.500 | 10 |\n| sad | - | - | - | 0 |" in page
+
+
 def test_without_an_error_nothing_is_said_of_any() -> None:
     page = model_readme(make_card(evaluations=[evaluation([[9, 0, 0], [0, 9, 0], [0, 0, 9]])]))
     assert "commonest" not in page

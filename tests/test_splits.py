@@ -280,7 +280,7 @@ def test_a_share_of_what_would_validate_trains_after_all(seed, refit):
     alone = np.bincount(groups)[groups[before["valid"]]] == 1  # large groups cannot be cut in two
     if alone.all():
         assert len(parts["valid"]) == pytest.approx((1 - refit) * len(before["valid"]), rel=0.1)
-    assert f"valid: {1 - refit:.0%} of " in words
+    assert f"valid: {len(parts['valid']) / len(before['valid']):.0%} of " in words
 
 
 def test_of_a_publisher_s_validation_split_and_of_an_earlier_model_s_a_share_trains():
@@ -310,6 +310,33 @@ def test_of_a_publisher_s_validation_split_and_of_an_earlier_model_s_a_share_tra
         "FER+: test: the publisher's; FER+: valid: 50% of the publisher's; "
         "press: valid: 50% of that of m"
     )
+
+
+def test_a_refit_that_cannot_take_its_share_says_what_is_left():
+    """A person of 30 pictures is on one side."""
+    loaded = labelled(np.arange(100) % 2, ["train"] * 40 + ["valid"] * 60)
+    groups = np.arange(100)
+    groups[40:70] = 40
+    parts, _, words = split_pictures(
+        loaded, groups, seed=1, valid_fraction=0.2, test_fraction=0, refit=0.2
+    )
+    left = len(parts["valid"])
+    assert left != 48
+    assert f"valid: {left / 60:.0%} of the publisher's" in words
+
+
+@pytest.mark.parametrize("publisher", [True, False])
+def test_a_model_that_has_learnt_all_that_would_validate_is_named(publisher):
+    """As one of the original project's protocol, or one refitted on the publisher's part."""
+    loaded = labelled(
+        np.arange(60) % 3, (["train"] * 45 + ["valid"] * 15) if publisher else [None] * 60
+    )
+    everything = np.arange(60, dtype=np.uint64)
+    with pytest.raises(DataError, match=r"no picture is left to validate on: .*m has learnt them"):
+        split_pictures(
+            loaded, np.arange(60), seed=1, valid_fraction=0.2, test_fraction=0.2,
+            like=("m", TrainedOn(everything, everything)),
+        )  # fmt: skip
 
 
 def test_a_label_too_rare_to_be_divided_does_not_keep_others_from_a_refit(recwarn):

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,26 @@ def test_damaged_pictures_are_named_and_make_the_exit_code_4(faces: Path, tmp_pa
     assert "--subject: 20 of 58 pictures have it in their path" in result.stderr
     assert "edge-emotion: 2 pictures could not be read; the others were used" in result.stderr
     assert ModelCard.read(tmp_path / "run" / "model").data.dropped["unreadable"] == 2
+
+
+def test_labels_that_were_corrected_are_no_run_to_go_on_with(tmp_path: Path) -> None:
+    faces = write_class_folders(tmp_path / "faces", 20)
+    assert train(faces, "--run", tmp_path / "run", *SMALL).exit_code == 0
+    moved = sorted((faces / "sad").iterdir())[0]
+    moved.rename(faces / "happy" / "zz.png")
+    first = sorted((faces / "happy").iterdir())[0]
+    first.rename(faces / "sad" / "000.png")
+    result = train(faces, "--run", tmp_path / "run", "--resume", *SMALL)
+    assert (result.exit_code, "other settings or pictures" in result.stderr) == (2, True)
+
+
+def test_a_label_without_test_pictures_is_told(tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "faces" / "train", 20)
+    shutil.rmtree(write_class_folders(tmp_path / "faces" / "test", 4, first_seed=500) / "sad")
+    result = train(tmp_path / "faces", "--run", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.stderr
+    assert "faces test: no picture of sad: its figures say nothing of that\n" in result.stderr
+    assert "valid: no picture" not in result.stderr
 
 
 def test_the_same_picture_under_two_labels_is_told(faces: Path, tmp_path: Path) -> None:

@@ -141,8 +141,8 @@ def train(
     teacher_views: Annotated[
         int | None,
         typer.Option(
-            help="Ask the teachers about so many views of each picture, once, and show these in "
-            "turn: faster where teachers are slow. 0: a new view in each epoch."
+            help="Ask the teachers about so many views of each picture, once, and show one of "
+            "these in each epoch: faster where teachers are slow. 0: a new view in each epoch."
         ),
     ] = None,
     keep: Annotated[

@@ -126,10 +126,10 @@ def _key(
     valid: NDArray[np.int64],
 ) -> str:
     """Of all that answers depend on: teachers, views, pictures."""
-    names = ("seed", "flip", "rotation", "zoom", "shift", "shear", "precision")
+    names = ("seed", "flip", "rotation", "zoom", "shift", "shear", "precision", "resize")
     settings = {name: getattr(config, name) for name in names}
-    said = [json.dumps(settings), *(str(teacher) for teacher, _ in teaching.teachers)]
-    digest = hashlib.sha256("\n".join(said).encode())
+    teachers = [f"{teacher} {outputs}" for teacher, outputs in teaching.teachers]
+    digest = hashlib.sha256("\n".join([json.dumps(settings), *teachers]).encode())
     for values in (teaching.log_prior, loaded.hashes[train], loaded.hashes[valid]):
         digest.update(hashlib.sha256(values.tobytes()).digest())
     return digest.hexdigest()

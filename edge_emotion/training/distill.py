@@ -97,7 +97,7 @@ def distill_pictures(
 
 
 def _soft_targets(count: int, labels: int, seed: int) -> NDArray[np.float32]:
-    """Labels take turns at the top, with 40 % to 100 % of the probability; (count, labels)."""
+    """Labels take turns at 40 % of the probability or more; (count, labels)."""
     random = np.random.default_rng([seed, 1])
     rest = random.dirichlet(np.ones(labels), count)
     share = random.uniform(0.4, 1.0, (count, 1))

@@ -17,7 +17,7 @@ from edge_emotion.training.fit import fit, predict_logits
 from edge_emotion.training.loading import LoadedPictures, Splits, count_splits
 from edge_emotion.training.outcome import is_written, write_model, write_seen
 from edge_emotion.training.samples import Dataset
-from edge_emotion.training.splits import fold_pictures
+from edge_emotion.training.splits import cut_share, fold_pictures
 
 
 def cross_validate(
@@ -41,9 +41,7 @@ def cross_validate(
     divisions: list[Splits] = []  # all before the first is trained: one may be impossible
     for held_out in folds:
         rest = np.setdiff1d(pool, held_out)
-        inner = fold_pictures(
-            loaded, groups, rest, max(2, round(1 / config.valid_fraction)), config.seed
-        )[0]
+        inner = cut_share(loaded, groups, rest, config.valid_fraction, config.seed)
         divisions.append({"train": np.setdiff1d(rest, inner), "valid": inner, "test": held_out})
     accuracies = []
     for number, parts in enumerate(divisions, 1):

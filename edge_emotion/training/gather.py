@@ -123,8 +123,8 @@ def _under_several_labels(loaded: LoadedPictures) -> list[int]:
 
 
 def fingerprint(loaded: LoadedPictures, parts: Splits) -> str:
-    """A checksum of pictures and their division; the input size has no part in it."""
-    digest = hashlib.sha256(loaded.hashes.tobytes())
+    """A checksum of pictures, labels and division; the input size has no part in it."""
+    digest = hashlib.sha256(loaded.hashes.tobytes() + loaded.targets.tobytes())
     for name in SPLITS:
         digest.update(parts[name].tobytes() + b".")
     return digest.hexdigest()

@@ -28,7 +28,7 @@ Space = dict[str, BaseDistribution]
 #: One factor for fields that do the same to a picture: thirty trials cannot tell ten apart.
 FACTORS: Mapping[str, tuple[str, ...]] = {
     "geometry": ("rotation", "zoom", "shift", "shear"),
-    "light": ("brightness", "contrast", "gamma", "blur", "dark", "noise"),
+    "light": ("brightness", "contrast", "gamma", "blur", "noise"),
 }
 SIZE_STEP = 8  # pixels
 

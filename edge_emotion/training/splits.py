@@ -166,7 +166,7 @@ def split_pictures(
                 # Fractions are of everything: what validation takes of the rest is more if test
                 # came first.
                 if like is None:
-                    cut = _cut(loaded, groups, left, fraction / rest, seed)
+                    cut = cut_share(loaded, groups, left, fraction / rest, seed)
                     how = f"{len(cut) / free:.0%}, stratified by label, duplicates kept together"
                 else:
                     cut, how = _cut_like(loaded, left, like, name)
@@ -185,6 +185,11 @@ def split_pictures(
     dropped = drop_leaks(parts, groups)
     if not len(parts["train"]):
         raise DataError("no picture is left to train on: all of them are in valid or test as well")
+    if not len(parts["valid"]):
+        raise DataError(
+            "no picture is left to validate on: name other data"
+            + (f", or leave --split-as out ({like[0]} has learnt them all)" if like else "")
+        )
     if like is not None and set(loaded.labels[whole["train"]]) - set(loaded.labels[parts["train"]]):
         raise UsageError(
             f"--split-as: of a label {like[0]} has seen no picture, so that all of them would "
@@ -210,11 +215,11 @@ def _learnt(
             how = f"{how} without what {like[0]} was trained on"
     if refit:
         try:
-            cut = _cut(loaded, groups, np.setdiff1d(valid, learnt), refit, seed, rare=True)
+            cut = cut_share(loaded, groups, np.setdiff1d(valid, learnt), refit, seed, rare=True)
         except DataError:
             return learnt, f"{how} ({TOO_FEW})"
         learnt = np.union1d(learnt, cut)
-        how = f"{1 - refit:.0%} of {how}"
+        how = f"{1 - len(learnt) / len(valid):.0%} of {how}"
     return learnt, how
 
 
@@ -232,7 +237,7 @@ def drop_leaks(parts: Splits, groups: NDArray[np.int64]) -> Counter[str]:
     return dropped
 
 
-def _cut(
+def cut_share(
     loaded: LoadedPictures,
     groups: NDArray[np.int64],
     indices: NDArray[np.int64],

@@ -181,6 +181,9 @@ def _train(
     confidence, own, shown = measure(fitted, dataset, loaded, parts, config, plan)
     evaluations += own
     for evaluation in evaluations:
+        if lacking := [label for label, m in evaluation.per_label.items() if not m.support]:
+            names = ", ".join(lacking)
+            log(f"{evaluation.data}: no picture of {names}: its figures say nothing of that")
         if may_be_guessing(evaluation):
             advice = _what_teaches_more(config, evaluation)
             log(f"{evaluation.data}: cannot be told from guessing: {advice}")

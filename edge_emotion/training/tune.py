@@ -233,7 +233,7 @@ class _Search:
         self._measure = make_meter(reference)
 
     def config(self, settings: Mapping[str, Any]) -> TrainConfig:
-        """The full training of which a trial is the beginning."""
+        """The full training that a trial shortens."""
         return configure(self.base, self.named, settings)
 
     def know(self, trial: Trial) -> None:
