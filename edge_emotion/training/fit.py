@@ -66,7 +66,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         times: NDArray[np.float64],  # of each index, see `times_shown`
         weights: NDArray[np.float32],
         epoch: int,
-        answers: Answers | None,
+        answers: Answers | None = None,
     ) -> None:
         # More than one turns off tf.data's tuning, whose thread can hold the end of an epoch up for
         # as long as the epoch took.
