@@ -145,7 +145,7 @@ def _train(
         valid, test = test[:0], np.concatenate([parts[name] for name in SPLITS])
     elif plan.validate_on_train:
         valid = valid[:0]
-    for doubt in earlier.check_unseen(loaded, valid, test, groups):
+    for doubt in dict.fromkeys(earlier.check_unseen(loaded, valid, test, groups)):
         log(doubt)
     _claim_run(config, dataset.labels, earlier, plan, loaded, parts)
     record = DataRecord(
