@@ -29,6 +29,8 @@ from edge_emotion.errors import EdgeEmotionError, ModelError, UsageError
 from tests import tiny
 from tests.generated import LABELS, draw_face
 
+from .conftest import record_trained_on
+
 every = pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: c.name)
 
 
@@ -117,6 +119,13 @@ def test_what_the_parameters_mean() -> None:
     assert sharp[24] > 125
     small = by_name["down-scaling"].apply(faces(1)[0], 5, 0)
     assert len(np.unique(small)) > 8
+    # Stripes of 2 pixels are there in half as many pixels and gone in a quarter, whatever the width.
+    for width in (48, 96):
+        stripes = np.zeros((48, width, 1), np.uint8)
+        stripes[:, np.arange(width) % 4 < 2] = 255
+        half, quarter = (by_name["down-scaling"].apply(stripes, n, 0) for n in (2, 4))
+        assert half.std() > 80
+        assert quarter.std() < 1
 
 
 @pytest.mark.parametrize(("strength", "degrees"), [(2, 10), (4, 20), (5, 30)])
@@ -303,6 +312,16 @@ def test_the_command_writes_a_named_report(
     assert str(tmp_path) not in path.read_text("utf-8")
     with pytest.raises(UsageError, match="reports there are of test pictures: name a file"):
         main([str(folder), "--data", str(data), "--validation", "--json", str(path.parent)])
+
+
+def test_training_pictures_are_measured_when_asked_for(
+    folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_trained_on(folder, [data / "sad" / "0.png"])
+    for options, count in (([], 5), (["--include-training-pictures"], 6)):
+        main([str(folder), "--data", str(data), *options])
+        head = capsys.readouterr().out.splitlines()[0]
+        assert f"**tiny** on faces, {count} pictures" in head
 
 
 def test_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> None:
