@@ -119,12 +119,12 @@ def test_what_the_parameters_mean() -> None:
     assert sharp[24] > 125
     small = by_name["down-scaling"].apply(faces(1)[0], 5, 0)
     assert len(np.unique(small)) > 8
-    # Stripes of 2 pixels are there in half as many pixels and gone in a quarter, whatever the width.
+    # Stripes of 2 pixels stay in half as many pixels and go in a quarter, whatever the width.
     for width in (48, 96):
         stripes = np.zeros((48, width, 1), np.uint8)
         stripes[:, np.arange(width) % 4 < 2] = 255
         half, quarter = (by_name["down-scaling"].apply(stripes, n, 0) for n in (2, 4))
-        assert half.std() > 80
+        assert half.std() > 60
         assert quarter.std() < 1
 
 
