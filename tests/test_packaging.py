@@ -99,7 +99,7 @@ def test_base_requirements_are_light(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     required = email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", [])
     base = {re.split(r"\W", line)[0] for line in required if "extra ==" not in line}
-    assert base == {"msgspec", "numpy", "onnxruntime", "pillow", "platformdirs", "typer"}
+    assert base == {"msgspec", "numpy", "onnxruntime", "pillow", "platformdirs", "rich", "typer"}
 
 
 def test_constraints_pin_every_requirement():
