@@ -142,10 +142,8 @@ def between_table(found: Sequence[Between]) -> str:
 
 def _row(name: str, found: Sequence[Between]) -> str:
     """Pictures of several data sets count alike; their balanced accuracies are averaged."""
-    right, surprise = (
-        [np.concatenate([getattr(one, what)[model] for one in found]) for model in (0, 1)]
-        for what in ("right", "surprise")
-    )
+    right = [np.concatenate([one.right[model] for one in found]) for model in (0, 1)]
+    surprise = [np.concatenate([one.surprise[model] for one in found]) for model in (0, 1)]
     alone = (sum(one.alone[0] for one in found), sum(one.alone[1] for one in found))
     balanced = [np.mean([one.balanced(model) for one in found]) for model in (0, 1)]
     less = surprise[0] - surprise[1]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_emotion.errors import ChecksumError, InputError, OutputError, UnknownNameError
-from edge_emotion.files import sha256
+from edge_emotion.files import put, sha256
 
 #: Environment variable that names a detector's file.
 DETECTOR_VARIABLE = "EDGE_EMOTION_DETECTOR"
@@ -90,9 +89,7 @@ def fetch(
                 f"{file.url} gave another file than expected (sha256 {file.sha256}): try again "
                 f"later, or put the right one at {path}"
             )
-        with part.open("rb+") as whole:
-            os.fsync(whole.fileno())  # a power cut must not leave a name and no contents
-        part.replace(path)
+        put(part, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return path

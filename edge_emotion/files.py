@@ -15,6 +15,13 @@ from pathlib import Path
 from edge_emotion.errors import OutputError, UsageError
 
 
+def put(temporary: Path, path: Path) -> None:
+    """Rename a file that is written to the end, so that a power cut leaves this one or the old."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 @contextmanager
 def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it onto `path` if the block succeeds.
@@ -42,9 +49,7 @@ def replacing(path: Path, called: Path | None = None) -> Iterator[Path]:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        put(temporary, path)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, RuntimeError) and "errno = " not in reason:

@@ -325,6 +325,17 @@ def test_a_refit_that_cannot_take_its_share_says_what_is_left():
     assert f"valid: {left / 60:.0%} of the publisher's" in words
 
 
+def test_a_refit_takes_its_share_of_what_an_earlier_one_left():
+    loaded = labelled(np.arange(100) % 2, ["train"] * 40 + ["valid"] * 60)
+    known = TrainedOn(np.arange(60, dtype=np.uint64), np.arange(60, 100, dtype=np.uint64))
+    parts, _, words = split_pictures(
+        loaded, np.arange(100), seed=1, valid_fraction=0.2, test_fraction=0, refit=0.5,
+        like=("m", known),
+    )  # fmt: skip
+    assert len(parts["valid"]) == 20
+    assert words == "valid: 50% of the publisher's without what m was trained on"
+
+
 @pytest.mark.parametrize("publisher", [True, False])
 def test_a_model_that_has_learnt_all_that_would_validate_is_named(publisher):
     """As one of the original project's protocol, or one refitted on the publisher's part."""

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_emotion.errors import MissingExtraError
-from edge_emotion.files import write_bytes
 from edge_emotion.training.augment import RandomView
+from edge_emotion.training.checkpoints import write_arrays
 from edge_emotion.training.config import TrainConfig
 from edge_emotion.training.earlier import Teaching
 from edge_emotion.training.loading import LoadedPictures
@@ -46,7 +46,8 @@ class Answers:
 
     drawn: NDArray[np.float32]  # (views, N, RandomView.DRAWN), see `RandomView`
     train: NDArray[np.float32]  # (views, N, labels), of N training pictures
-    valid: NDArray[np.float32]  # (M, labels), of validation pictures as they are
+    still: NDArray[np.float32]  # (M, RandomView.DRAWN): validation pictures as they are
+    valid: NDArray[np.float32]  # (M, labels)
 
 
 class _Asked(layers.Layer):  # type: ignore[misc]
@@ -98,8 +99,9 @@ def ask(
         return np.concatenate(parts)
 
     views = [_draw(config.seed, view, len(train)) for view in range(config.teacher_views)]
-    key = _key(teaching, config, loaded, train, valid)
-    said = _read(folder / ANSWERS_NAME, key)
+    key = _key(teaching, config, loaded.hashes[train], loaded.hashes[valid])
+    path = folder / ANSWERS_NAME
+    said = _read(path, key)
     # As they are is what views that are drawn in the middle of their reach show.
     still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
     for number in range(len(said), len(views) + 1):
@@ -108,8 +110,8 @@ def ask(
         else:
             title = f"view {number} of {len(views)}"
             said.append(answers(train, views[number - 1], title))
-        _write(folder / ANSWERS_NAME, key, said)
-    return Answers(np.stack(views), np.stack(said[1 : len(views) + 1]), said[0])
+        write_arrays(path, [np.array(key), *said])
+    return Answers(np.stack(views), np.stack(said[1 : len(views) + 1]), still, said[0])
 
 
 def _draw(seed: int, view: int, count: int) -> NDArray[np.float32]:
@@ -118,31 +120,19 @@ def _draw(seed: int, view: int, count: int) -> NDArray[np.float32]:
     return random.uniform(-1, 1, (count, RandomView.DRAWN)).astype(np.float32)
 
 
-def _key(
-    teaching: Teaching,
-    config: TrainConfig,
-    loaded: LoadedPictures,
-    train: NDArray[np.int64],
-    valid: NDArray[np.int64],
-) -> str:
-    """Of all that answers depend on: teachers, views, pictures."""
+def _key(teaching: Teaching, config: TrainConfig, *pictures: NDArray[np.uint64]) -> str:
+    """Of all that answers depend on: teachers, views, pictures by their hashes."""
     names = ("seed", "flip", "rotation", "zoom", "shift", "shear", "precision", "resize")
     settings = {name: getattr(config, name) for name in names}
     teachers = [f"{teacher} {outputs}" for teacher, outputs in teaching.teachers]
     digest = hashlib.sha256("\n".join([json.dumps(settings), *teachers]).encode())
-    for values in (teaching.log_prior, loaded.hashes[train], loaded.hashes[valid]):
+    for values in (teaching.log_prior, *pictures):
         digest.update(hashlib.sha256(values.tobytes()).digest())
     return digest.hexdigest()
 
 
-def _write(path: Path, key: str, said: list[NDArray[np.float32]]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, np.array(key), *said)
-    write_bytes(path, buffer.getvalue())
-
-
 def _read(path: Path, key: str) -> list[NDArray[np.float32]]:
-    """What `_write` wrote with this key; nothing of another, or of a damaged file."""
+    """What was said under this key; nothing of another, or of a damaged file."""
     with suppress(Exception):  # numpy, zip and zlib share no base
         with np.load(io.BytesIO(path.read_bytes())) as file:
             of, *said = [file[name] for name in file.files]

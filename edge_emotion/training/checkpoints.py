@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_emotion.errors import InputError, MissingExtraError
 from edge_emotion.files import write_bytes
@@ -72,8 +73,17 @@ def state_of(model: keras.Model) -> list[Any]:
 
 def _write_variables(path: Path, variables: Sequence[Any]) -> None:
     """Not by h5py: where the disk is full it leaves a file that ends the process in a crash."""
+    write_arrays(path, [np.asarray(keras.ops.convert_to_numpy(v)) for v in variables])
+
+
+def write_arrays(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
+    """As an .npz file that is whole or not there.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, *(np.asarray(keras.ops.convert_to_numpy(v)) for v in variables))
+    np.savez(buffer, *arrays)
     write_bytes(path, buffer.getvalue())
 
 

@@ -240,8 +240,7 @@ def fit(
         held_out: Any = _pixels(loaded, valid)
         if teaching is not None and config.teacher_views:
             answers = ask(teaching, config, loaded, train, valid, folder, progress)
-            still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
-            held_out = (held_out, still, answers.valid)
+            held_out = (held_out, answers.still, answers.valid)
         network = in_precision(network, config.precision)
         batches = _Batches(config, loaded, train, times, weights, len(history), answers)
         model = _training_model(config, network, teaching, loaded.source.shape[1:], len(batches))

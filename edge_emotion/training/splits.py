@@ -215,11 +215,12 @@ def _learnt(
             how = f"{how} without what {like[0]} was trained on"
     if refit:
         try:
-            cut = cut_share(loaded, groups, np.setdiff1d(valid, learnt), refit, seed, rare=True)
+            left = np.setdiff1d(valid, learnt)
+            cut = cut_share(loaded, groups, left, refit, seed, rare=True)
         except DataError:
             return learnt, f"{how} ({TOO_FEW})"
         learnt = np.union1d(learnt, cut)
-        how = f"{1 - len(learnt) / len(valid):.0%} of {how}"
+        how = f"{1 - len(cut) / len(left):.0%} of {how}"
     return learnt, how
 
 

@@ -58,7 +58,8 @@ def pictures(folder: Path, unreadable: Callable[[str, OSError], None]) -> Iterat
         InputError: `folder` itself cannot be listed.
     """
     with suppress(OSError):  # told of below
-        if not folder.stat().st_nlink:  # as a service's view of it outlives it
+        # As a service's view of it outlives it. Some network drives count no links at all.
+        if not folder.stat().st_nlink and not os.listdir(folder):  # noqa: PTH208
             raise InputError(f"cannot watch {folder}: it was deleted; name a folder of pictures")
     pending = [str(folder)]
     while pending:
