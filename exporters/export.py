@@ -129,8 +129,8 @@ def export_model(
     passes = gates.passes(len(check.pixels))
     if check.labels is not None and passes > gates.max_drop:
         log(
-            f"so few cannot refuse a loss of up to {passes:.1f} points, which may be chance: more "
-            "labelled pictures (--data) can"
+            f"with so few a loss of up to {passes:.1f} points passes, since it may be chance: more "
+            "labelled pictures (--data) tell"
         )
     if check.labels is None:
         log("these tell a broken export and not what it costs: --data with labelled pictures does")

@@ -827,7 +827,7 @@ def test_a_check_on_few_pictures_says_so_and_damaged_ones_make_the_exit_code_4(
     (few / "sad" / "000.png").write_bytes(b"no picture")
     result = run("export", trained, "--data", few, "--out", tmp_path / "m", "--to", "onnx-f32")
     assert result.exit_code == 4
-    words = "few pictures not trained on\nso few cannot refuse a loss of up to 27.3 points"
+    words = "few pictures not trained on\nwith so few a loss of up to 27.3 points passes"
     assert f"checking on 11 pictures: {words}" in result.stderr
     assert "1 picture could not be read; the others were used" in result.stderr
     assert result.stdout == f"{tmp_path / 'm' / 'model-f32.onnx'}\n"
