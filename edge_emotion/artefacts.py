@@ -69,6 +69,8 @@ def find_model(model: str | Path) -> Path:
         path = Path(model)
     except TypeError as error:
         raise UsageError(f"a model is a name or a path, not {type(model).__name__}") from error
+    if model == "":
+        raise UsageError("a model is a name or a path, not ''; . is this folder")
     bare = path.parts == (str(model),)
     try:
         there = path.exists()

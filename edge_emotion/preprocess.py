@@ -164,7 +164,7 @@ def _name(picture: str | Path | bytes | Image.Image) -> str:
     if isinstance(picture, Image.Image):
         return "image"
     path = str(picture)
-    return path if path.isprintable() else repr(path)
+    return path if path and path.isprintable() else repr(path)
 
 
 def _read_file(path: Path, name: str) -> bytes:

@@ -171,12 +171,6 @@ def test_a_name_that_the_terminal_cannot_show_is_no_end(model_folder: Path, pict
         assert b"a.png" in second
 
 
-def test_annotate_wants_a_name(model_folder: Path, pictures: Path) -> None:
-    result = predict(model_folder, pictures, "--annotate", "")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "--annotate: name a folder" in result.stderr
-
-
 def test_a_folder_that_cannot_be_listed_is_told(
     model_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +235,29 @@ def test_an_empty_path_is_not_this_folder(
     rows = predict(model_folder, "--json", "").stdout.splitlines()
     assert [json.loads(row)["path"] for row in rows] == ["''"]
     assert len(predict(model_folder, ".").stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("export edge-cnn --out", "--out: an empty path; . is this folder"),
+        ("bench edge-cnn --json", "--json: an empty path; . is this folder"),
+        ("train --out new", "data: an empty path; . is this folder"),
+        ("predict card.json --annotate", "--annotate: an empty path; . is this folder"),
+        ("crop . --out", "--out: an empty path; . is this folder"),
+        ("bundle --out", "--out: an empty path; . is this folder"),
+        ("inspect", "a model is a name or a path, not ''; . is this folder"),
+    ],
+)
+def test_a_variable_that_was_never_set_is_not_this_folder(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, words: str
+) -> None:
+    monkeypatch.chdir(model_folder)
+    before = {path: path.stat().st_mtime_ns for path in model_folder.iterdir()}
+    result = run(*arguments.split(), "")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"edge-emotion: {words}\n"
+    assert {path: path.stat().st_mtime_ns for path in model_folder.iterdir()} == before
 
 
 def test_annotated_copies_need_a_folder(model_folder: Path, pictures: Path, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_picture_without_pixels_is_refused(size):
 
 def test_paths_that_cannot_be_read(tmp_path):
     assert "Is a directory" in refused(tmp_path)
+    assert refused("") == "'': Is a directory"
     assert "No such file" in refused(tmp_path / "missing.png")
     assert "too long" in refused("x" * 5000)
     assert "null" in refused("a\0b.png")

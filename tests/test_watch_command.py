@@ -213,9 +213,9 @@ def test_what_is_missing_or_mistyped(place: Path, tmp_path: Path, model_folder: 
 @pytest.mark.parametrize(
     ("folder", "out", "words"),
     [
-        ("", "r.jsonl", "watch needs the name of a folder; . is this one"),
+        ("", "r.jsonl", "folder: an empty path; . is this folder"),
         ("p", "-", "--out -: name a file; watch also reads its results"),
-        ("p", "", "--out '': name a file; watch also reads its results"),
+        ("p", "", "--out: an empty path; . is this folder"),
     ],
 )
 def test_a_name_that_is_none(place: Path, folder: str, out: str, words: str) -> None:

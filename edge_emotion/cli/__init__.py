@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.models import TyperPath
 
 from edge_emotion.cli import (
     bench,
@@ -23,6 +24,24 @@ from edge_emotion.cli import (
     watch,
 )
 from edge_emotion.cli.terminal import ENDINGS, end_cleanly, ended, write_anyhow
+from edge_emotion.errors import UsageError
+
+
+class _Path(TyperPath):
+    """``--out "$FOLDER"`` of a script that never set it is not the folder it runs in."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "":
+            raise UsageError(f"{param.opts[0]}: an empty path; . is this folder")
+        return super().convert(value, param, ctx)
+
+
+class _Command(TyperCommand):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param.type, TyperPath):
+                param.type = _Path()
 
 
 class _Group(TyperGroup):
@@ -70,17 +89,11 @@ def edge_emotion(
     """
 
 
-app.command("predict")(predict.predict)
-app.command("fetch")(fetch.fetch)
-app.command("export")(export.export)
-app.command("bench")(bench.bench)
-app.command("crop")(crop.crop)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("watch")(watch.watch)
-app.command("bundle")(bundle.bundle)
-app.command("inspect")(inspect.inspect)
-app.command("doctor")(doctor.doctor)
+for _command in (
+    predict.predict, fetch.fetch, export.export, bench.bench, crop.crop, train.train, tune.tune,
+    watch.watch, bundle.bundle, inspect.inspect, doctor.doctor,
+):  # fmt: skip
+    app.command(_command.__name__, cls=_Command)(_command)
 
 
 def _open_closed_streams() -> None:

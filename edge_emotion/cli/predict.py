@@ -71,8 +71,6 @@ def predict(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    if annotate == Path():
-        raise UsageError("--annotate: name a folder for the copies")
 
     from edge_emotion import Predictor
     from edge_emotion.quiet import quiet

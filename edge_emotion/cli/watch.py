@@ -21,34 +21,14 @@ from edge_emotion.cli.options import (
 from edge_emotion.errors import UsageError
 
 
-def _folder(value: str) -> Path:
-    if not value:
-        raise UsageError("watch needs the name of a folder; . is this one")
-    return Path(value)
-
-
-def _file(value: str) -> Path:
-    if value in ("", "-"):
-        raise UsageError(f"--out {value or repr('')}: name a file; watch also reads its results")
-    return Path(value)
-
-
 def watch(
     folder: Annotated[
         Path,
-        typer.Argument(
-            help="Folder of pictures; its sub-folders are watched too.",
-            parser=_folder,
-        ),
+        typer.Argument(help="Folder of pictures; its sub-folders are watched too."),
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            help="File of results, one JSON object a line.",
-            show_default=False,
-            parser=_file,
-            metavar="<path>",
-        ),
+        typer.Option(help="File of results, one JSON object a line.", show_default=False),
     ],
     model: ModelOption = "edge-cnn",
     runtime: RuntimeOption = None,
@@ -84,6 +64,8 @@ def watch(
     from edge_emotion.watch import Results, Stop, Watcher
     from edge_emotion.watch.run import limit_memory, warm_up
 
+    if str(out) == "-":
+        raise UsageError("--out -: name a file; watch also reads its results")
     if math.isnan(interval):
         raise UsageError("--interval nan is no number of seconds")
     with Stop() as stop:
