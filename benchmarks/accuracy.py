@@ -129,7 +129,7 @@ def labelled_pictures(
         protocol=protocol,
         left_out={reason: count for reason, count in left_out.items() if count},
         trained_on=trained_on,
-        trained_on_known=seen is not None,
+        trained_on_known=known is not None and loaded.is_told_by(known),
     )
     return Pictures(data, pixels, rows, loaded.labels[rows])
 

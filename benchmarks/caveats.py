@@ -47,8 +47,8 @@ def unrecorded(data: Data) -> Iterator[str]:
     """That the model may have been trained on the pictures, if nothing says that it was not."""
     if data.kind == "labelled" and not data.trained_on_known:
         yield (
-            "Whether the model was trained on some of these pictures is not known: its folder does "
-            "not record them."
+            "Whether the model was trained on some of these pictures, or on other crops of their "
+            "photographs, is not known: its folder does not record it."
         )
 
 

@@ -45,6 +45,7 @@ class Faces:
     shapes: list[tuple[int, int]]  # height, width
     labels: list[str]  # of each face, by its usual name
     left_out: Counter[str]
+    are_crops: bool = False  # some of them of photographs, which they record
 
     @property
     def size(self) -> str:

@@ -76,6 +76,7 @@ def read_faces(
         samples = [s for s in samples if s.split == "test"]
         left_out["not in the publisher's test split"] = len(dataset.samples) - len(samples)
     shapes, found = [], []
+    are_crops = False
     with into.open("wb") as file:
         for i in progress(range(len(samples))):
             try:
@@ -88,6 +89,7 @@ def read_faces(
             if np.isin(np.array(origins, np.uint64), seen).any():
                 left_out["a model of ours was trained on it"] += 1
                 continue
+            are_crops |= origins[1] != 0
             width, height = (round(side / samples[i].context) for side in image.size)
             left, top = (image.width - width) // 2, (image.height - height) // 2
             image = image.crop((left, top, left + width, top + height))
@@ -96,7 +98,7 @@ def read_faces(
             found.append(canonical(dataset.labels[samples[i].label]))
     if not shapes:
         raise DataError(f"{data}: no picture left that the models were not trained on")
-    return Faces(name, into, shapes, found, +left_out)
+    return Faces(name, into, shapes, found, +left_out, are_crops)
 
 
 def resized(faces: Faces, side: int, count: int, into: Path) -> Faces:
@@ -148,16 +150,13 @@ def run_peers(
     """
     contenders: list[Contender] = []
     cards: list[ModelCard] = []
-    hashes, unrecorded = [], []
+    records = []
     for model in models:
         card, where, found = ours(model)
         cards.append(card)
         contenders += found
-        trained_on = read_trained_on(where) if where is not None else None
-        if trained_on is None:
-            unrecorded.append(card.name)
-            note(f"{model}: no record of what it was trained on: these faces may be among it")
-        hashes.append(trained_on.all if trained_on else np.empty(0, np.uint64))
+        records.append(read_trained_on(where) if where is not None else None)
+    seen = [record.all for record in records if record] or [np.empty(0, np.uint64)]
     contenders += others(folder)
     available = read_dataset(data).labels
     wanted = [common_labels(card, available) for card in cards]
@@ -171,9 +170,17 @@ def run_peers(
     every = sorted({label for labels in groups for label in labels})
     with tempfile.TemporaryDirectory(prefix="edge-emotion-") as scratch:
         faces = read_faces(
-            data, every, np.unique(np.concatenate(hashes)), Path(scratch) / "faces.rgb",
+            data, every, np.unique(np.concatenate(seen)), Path(scratch) / "faces.rgb",
             progress("reading"), warn,
         )  # fmt: skip
+        unrecorded = []
+        for model, card, record in zip(models, cards, records, strict=True):
+            if record is None or (faces.are_crops and not record.photographs):
+                unrecorded.append(card.name)
+                note(
+                    f"{model}: no full record of what it was trained on: these faces, or other "
+                    "crops of their photographs, may be among it"
+                )
         counts = Counter(faces.labels)
         tasks = [Task(labels, sum(counts[x] for x in labels)) for labels in groups]
         timed = faces

@@ -68,8 +68,8 @@ def _unrecorded(report: PeersReport) -> str:
     if not report.unrecorded:
         return ""
     return (
-        f" **Not known to be unseen**: what {', '.join(report.unrecorded)} learnt is not recorded; "
-        "these pictures may be among it."
+        f" **Not known to be unseen**: what {', '.join(report.unrecorded)} learnt is not wholly "
+        "recorded; these pictures, or other crops of their photographs, may be among it."
     )
 
 

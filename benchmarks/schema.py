@@ -131,7 +131,7 @@ class Data:
     protocol: Protocol | None  # None: no labels, so no accuracy
     left_out: dict[str, int]  # reason -> pictures
     trained_on: int  # that the model was trained or validated on, or another crop of one
-    trained_on_known: bool  # whether the model folder records what it was trained on
+    trained_on_known: bool  # whether the model folder records all of that
 
 
 @dataclass(frozen=True)

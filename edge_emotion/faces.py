@@ -319,9 +319,14 @@ def open_finder(name: str, *, detector: str | Path | None = None, threads: int =
     path = detector_path(detector)
     if path is None:
         raise ModelError("the face finder yunet has no file yet: run edge-emotion fetch yunet")
-    if os.path.exists(path) and not is_whole(path, YUNET):  # noqa: PTH110 - likewise
-        raise ModelError(f"detector {path}: damaged, or not {YUNET.name}; {_FETCH}")
-    return YuNet(path, threads=threads)
+    try:
+        if os.path.exists(path) and not is_whole(path, YUNET):  # noqa: PTH110 - likewise
+            raise ModelError(f"detector {path}: damaged, or not {YUNET.name}; {_FETCH}")
+        return YuNet(path, threads=threads)
+    except ModelError as error:
+        if detector is None and os.environ.get(DETECTOR_VARIABLE):  # which goes before the fetched
+            raise ModelError(f"{error}, and unset {DETECTOR_VARIABLE}") from error
+        raise
 
 
 def best_finder(*, detector: str | Path | None = None, threads: int = 1) -> Finder | None:

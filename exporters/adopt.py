@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,7 @@ def adopt_model(
     logits_model = keras.Model(image, logits, name=model.name)
     with replacing(out / KERAS_NAME) as temporary:
         with_softmax(logits_model).save(temporary)
+        _forget_the_time(temporary)
     unknown = "not recorded: the model was not trained by edge-emotion"
     card = ModelCard(
         name=path.stem,
@@ -136,6 +139,18 @@ def adopt_model(
     )
     card.write(out)
     return card
+
+
+def _forget_the_time(path: Path) -> None:
+    """Rewrite a .keras file so that the same network, adopted again, is the same file."""
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    metadata = json.loads(entries["metadata.json"])
+    del metadata["date_saved"]
+    entries["metadata.json"] = json.dumps(metadata).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in entries.items():
+            file.writestr(zipfile.ZipInfo(name), data)  # of 1980
 
 
 def _in_float32(model: Any) -> Any:
@@ -170,11 +185,11 @@ def _cut(model: Any, path: Path) -> tuple[Any, Any]:
     if isinstance(last, layers.Softmax) or (
         isinstance(last, layers.Activation) and activation == "softmax"
     ):
-        return keras.Model(source, last.input), None
+        return keras.Model(source, last.input, name="features"), None
     if isinstance(last, layers.Dense) and activation == "softmax":
-        return keras.Model(source, last.input), last
+        return keras.Model(source, last.input, name="features"), last
     if isinstance(last, layers.Dense) and activation == "linear":
-        return keras.Model(source, last.output), None
+        return keras.Model(source, last.output, name="features"), None
     raise ModelError(
         f"{path}: the last layer is {type(last).__name__} {activation}: expected a softmax over "
         "the labels, or a Dense that gives logits"

@@ -201,13 +201,16 @@ def _refuse_overwriting(
 
 
 def _holds(out: Path, card: ModelCard) -> bool:
-    """Whether a folder is of the same Keras model."""
-    if (out / KERAS_NAME).exists():
-        return sha256(out / KERAS_NAME) == card.keras_sha256
-    try:
-        return ModelCard.read(out).keras_sha256 == card.keras_sha256
-    except ModelError:
+    """Whether a folder is of the same Keras model, read in the same way."""
+    keras = out / KERAS_NAME
+    if keras.exists() and sha256(keras) != card.keras_sha256:
         return False
+    try:
+        there = ModelCard.read(out)
+    except ModelError:  # none, or an interrupted copy: the card comes last
+        return keras.exists()
+    own = (card.keras_sha256, card.labels, card.input)
+    return (there.keras_sha256, there.labels, there.input) == own
 
 
 def _copy_folder(folder: Path, card: ModelCard, out: Path) -> ModelCard:

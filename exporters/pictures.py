@@ -114,6 +114,11 @@ def load_sides(
         train = np.flatnonzero(loaded.known_to(trained_on.train))
         unseen = ~loaded.known_to(trained_on.all)
         held_out = np.flatnonzero(unseen & (publisher == "test") if dataset.has_split else unseen)
+        if not loaded.is_told_by(trained_on):
+            log(
+                f"{path}: {card.name} does not record the photographs that its pictures were cut "
+                "from: some of these may be other crops of them"
+            )
     part = "test" if dataset.has_split else "pictures"
     if trained_on is not None and not dataset.has_split:
         part += " not trained on"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from edge_emotion.artefacts import TrainedOn
-from edge_emotion.card import CALIBRATION_NAME
+from edge_emotion.card import CALIBRATION_NAME, FaceCrop
 from edge_emotion.exporters.pictures import calibration_from, card_pictures, check_from, load_sides
-from edge_emotion.training.data import read_dataset
-from edge_emotion.training.loading import load_pictures
+from edge_emotion.files import write_bytes
+from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
+from edge_emotion.training.loading import PHOTOGRAPH, load_pictures
 from tests import tiny
 
 
@@ -68,3 +71,20 @@ def test_a_folder_s_own_pictures_calibrate_or_check(tmp_path: Path) -> None:
     assert found is not None
     assert (found[0].pixels == 1).all()
     assert (found[1].pixels == 2).all()
+
+
+def test_crops_of_photographs_that_a_model_does_not_record_are_told(tmp_path: Path) -> None:
+    card = tiny.make_card()
+    for label in tiny.LABELS:
+        (tmp_path / "cuts" / label).mkdir(parents=True)
+        record = PngInfo()
+        record.add_text(PHOTOGRAPH, "2a")
+        Image.new("L", (8, 8), len(label)).save(tmp_path / "cuts" / label / "a.png", pnginfo=record)
+    crops = CropRecord(1.0, FaceCrop(), "yunet", 3, 0)
+    write_bytes(tmp_path / "cuts" / CROPS_NAME, msgspec.json.encode(crops))
+    for photographs in False, True:
+        known = TrainedOn(np.array([7], np.uint64), np.array([8], np.uint64), photographs)
+        lines: list[str] = []
+        load_sides(tmp_path / "cuts", card, known, log=lines.append)
+        said = [line for line in lines if "tiny does not record the photographs" in line]
+        assert len(said) == (not photographs)

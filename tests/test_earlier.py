@@ -440,6 +440,12 @@ def test_pictures_that_an_earlier_model_has_learnt_cannot_be_held_out() -> None:
     cut = replace(loaded, photographs=np.array([0, 0, 8, 0, 0, 9], np.uint64))
     with pytest.raises(UsageError, match="teacher was trained on 1 of the pictures"):
         Earlier(model, []).check_unseen(cut, valid, test, apart)
+    # A model that does not record photographs cannot tell another cut of them.
+    cut = replace(loaded, photographs=np.array([0, 0, 7, 0, 0, 9], np.uint64))
+    (doubt,) = Earlier(model, []).check_unseen(cut, valid, test, apart)
+    assert doubt.startswith("teacher does not record the photographs that its pictures were cut")
+    knows = replace(model, seen=replace(model.seen, photographs=True))
+    assert Earlier(knows, []).check_unseen(cut, valid, test, apart) == []
 
 
 def test_a_network_has_learnt_what_its_earlier_models_have() -> None:

@@ -733,6 +733,20 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     assert "cannot be told from guessing: see that --scale and --offset" in result.stderr
     assert ModelCard.read(tmp_path / "m").input.resize == "nearest"
 
+    # Another export of the same file joins the first; with other labels it is another model.
+    again = [
+        "export", tmp_path / name, "--scale", *scaling, "--resize", "nearest", "--out",
+        tmp_path / "m", "--data", unseen, "--to", "tflite-f32", "--labels",
+    ]  # fmt: skip
+    exports = {path: path.read_bytes() for path in (tmp_path / "m").glob("model-*")}
+    refused = run(*again, "happy,angry,sad")
+    assert (refused.exit_code, "another model's card.json" in refused.stderr) == (2, True)
+    more = run(*again, "angry,happy,sad")
+    assert more.exit_code == 0, more.stderr
+    recipes = {record.recipe for record in ModelCard.read(tmp_path / "m").exports}
+    assert recipes == {"onnx-f32", "tflite-int8", "tflite-f32"}
+    assert exports.items() <= {p: p.read_bytes() for p in (tmp_path / "m").glob("model-*")}.items()
+
     # The file that was named is not the place for the result.
     (tmp_path / "k").mkdir()
     foreign.save(tmp_path / "k" / KERAS_NAME)

@@ -87,8 +87,10 @@ def test_the_fetched_file_is_taken_then_the_named_one(tiny_yunet, monkeypatch, t
     # Whatever is named goes before what is found, also when it is not there.
     missing = tmp_path / "missing.onnx"
     monkeypatch.setenv(DETECTOR_VARIABLE, str(missing))
-    with pytest.raises(ModelError, match=r"missing\.onnx"):
+    with pytest.raises(ModelError, match=rf"missing\.onnx.*, and unset {DETECTOR_VARIABLE}$"):
         best_finder()
+    with pytest.raises(ModelError, match=r"missing\.onnx.*fetch yunet$"):
+        best_finder(detector=missing)
     for named in (tiny_yunet, str(tiny_yunet)):
         assert best_finder(detector=named).name == "yunet"
         assert open_finder("yunet", detector=named).name == YuNet(named).name == "yunet"

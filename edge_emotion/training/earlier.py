@@ -246,6 +246,11 @@ class Earlier:
                     "be among it"
                 )
                 continue
+            if not loaded.is_told_by(model.seen):
+                doubts.append(
+                    f"{model.name} does not record the photographs that its pictures were cut "
+                    "from: pictures held out here may be other crops of them"
+                )
             known = loaded.known_to(model.seen.train)
             validated = loaded.known_to(model.seen.valid)
             for rows, how in (known[held_out], "trained"), (validated[test], "validated"):

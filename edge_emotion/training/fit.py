@@ -222,7 +222,7 @@ def fit(
     history: History = []
     if resume and history_file.exists():
         history = read_history(history_file)
-        log(f"{folder}: {len(history)} epochs are done")
+        log(f"{folder}: {len(history)} of {config.epochs} epochs are done")
     if not is_over(history, config):
         network = build(config, len(labels))
         if initial is not None and not history:

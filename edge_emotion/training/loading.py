@@ -14,6 +14,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge_emotion.artefacts import TrainedOn
 from edge_emotion.card import InputSpec, SplitCount
 from edge_emotion.errors import DataError, InputError, MissingExtraError, OutputError
 from edge_emotion.preprocess import open_picture, preprocess, to_tensor
@@ -57,6 +58,10 @@ class LoadedPictures:
         if self.photographs is not None:
             known |= (self.photographs > 0) & np.isin(self.photographs, seen)
         return known
+
+    def is_told_by(self, seen: TrainedOn) -> bool:
+        """Whether `known_to` tells all: other crops of what was seen only if photographs are."""
+        return seen.photographs or self.photographs is None or not self.photographs.any()
 
     def seen(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
         """`pixel_hash` of some pictures and, as far as recorded, of their photographs."""

@@ -122,6 +122,9 @@ def test_another_cut_of_a_photograph_is_no_new_picture(folder: Path, tmp_path: P
     np.savez(folder / TRAINED_ON_NAME, hashes=known, train=1, photographs=True)
     found = labelled_pictures(cuts, make_card(), folder, tmp_path)
     assert (found.data.samples, found.data.trained_on) == (1, 2)
+    assert found.data.trained_on_known
+    np.savez(folder / TRAINED_ON_NAME, hashes=known, train=1)  # of an older training
+    assert not labelled_pictures(cuts, make_card(), folder, tmp_path).data.trained_on_known
     valid = labelled_pictures(cuts, make_card(), folder, tmp_path, validation=True)
     assert valid.data.samples == 1
 

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from edge_emotion.benchmarks import peer_packages, peers
 from edge_emotion.benchmarks.contenders import Contender, Faces, measure, others, score, summary
@@ -30,10 +31,12 @@ from edge_emotion.benchmarks.peers import common_labels, main, read_faces, resiz
 from edge_emotion.benchmarks.peers_markdown import peers_table
 from edge_emotion.benchmarks.peers_schema import PeersReport, Task, file_name
 from edge_emotion.benchmarks.worker import CropRequest, CropTimes
-from edge_emotion.card import FaceCrop
+from edge_emotion.card import TRAINED_ON_NAME, FaceCrop
 from edge_emotion.errors import CheckError, DataError, EdgeEmotionError, ModelError, UsageError
+from edge_emotion.files import write_bytes
 from edge_emotion.machine import Conditions
 from edge_emotion.training.data import CROPS_NAME, CropRecord
+from edge_emotion.training.loading import PHOTOGRAPH
 from tests import tiny
 from tests.datasets import ferplus_files, write_ferplus
 from tests.generated import write_class_folders
@@ -233,14 +236,28 @@ def test_a_model_that_does_not_record_its_training_is_named(
     folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, _ = run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
-    assert f"{folder}: no record of what it was trained on" in capsys.readouterr().err
+    assert f"{folder}: no full record of what it was trained on" in capsys.readouterr().err
     assert report.unrecorded == report.models
-    assert "**Not known to be unseen**: what tiny learnt is not recorded" in peers_table(report)
+    assert "**Not known to be unseen**: what tiny learnt is not wholly" in peers_table(report)
     record_trained_on(folder, [])
     report, _ = run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
-    assert "no record" not in capsys.readouterr().err
+    assert "no full record" not in capsys.readouterr().err
     assert report.unrecorded == []
     assert "Not known to be unseen" not in peers_table(report)
+
+
+def test_a_model_that_does_not_record_photographs_cannot_tell_other_crops_of_them(
+    folder: Path, data: Path
+) -> None:
+    record = PngInfo()
+    record.add_text(PHOTOGRAPH, "2a")
+    Image.new("RGB", (24, 24), (250, 250, 250)).save(data / "happy/0.png", pnginfo=record)
+    write_bytes(data / CROPS_NAME, msgspec.json.encode(CropRecord(1.0, FaceCrop(), "yunet", 1, 0)))
+    for photographs in False, True:
+        known = np.array([7], np.uint64)
+        np.savez(folder / TRAINED_ON_NAME, hashes=known, train=1, photographs=photographs)
+        report, _ = run_peers(data, [str(folder)], None, rounds=1, runs=1, warmup=0)
+        assert report.unrecorded == ([] if photographs else report.models)
 
 
 def test_weights_that_are_others_are_not_run(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_pictures_of_unknown_origin_are_told(report: RobustnessReport) -> None:
     assert "is not known" not in robustness_table(report)
     data = replace(report.data, trained_on_known=False)
     line = robustness_table(replace(report, data=data)).splitlines()[0]
-    assert "trained on some of these pictures is not known" in line
+    assert "trained on some of these pictures, or on other crops" in line
 
 
 def test_int8_that_is_never_behind_is_not_said_to_be(report: RobustnessReport) -> None:
