@@ -23,7 +23,7 @@ from edge_emotion.errors import DataError, EdgeEmotionError, ModelError, UsageEr
 from edge_emotion.evaluation import Z, mcnemar, softmax
 
 from .accuracy import labelled_pictures, run_subjects
-from .module import Wrap, run_module
+from .module import Wrap, named_path, run_module
 from .schema import REFERENCES
 from .subjects import Subjects, find_subjects
 
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("models", nargs=2, metavar="MODEL", help="shipped name or model folder")
     parser.add_argument(
-        "--data", type=Path, action="append", required=True,
+        "--data", type=named_path, action="append", required=True,
         help="labelled pictures; may be repeated",
     )  # fmt: skip
     chosen = parser.parse_args(arguments)

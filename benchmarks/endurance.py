@@ -17,7 +17,7 @@ from edge_emotion.faces import best_finder
 from edge_emotion.predictor import Predictor
 from edge_emotion.preprocess import PICTURE_SUFFIXES
 
-from .module import run_module
+from .module import named_path, run_module
 
 GROWTH = 0.01
 
@@ -40,9 +40,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m edge_emotion.benchmarks.endurance", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("pictures", type=Path, help="folder")
+    parser.add_argument("pictures", type=named_path, help="folder")
     parser.add_argument("--count", type=int, default=10_000, help="[default: 10000]")
-    parser.add_argument("--detector", type=Path, help="YuNet's file")
+    parser.add_argument("--detector", type=named_path, help="YuNet's file")
     parser.add_argument("--model", default="edge-cnn", help="[default: edge-cnn]")
     options = parser.parse_args(arguments)
     if options.count < 2:

@@ -21,7 +21,7 @@ from edge_emotion.errors import DataError, ModelError, UsageError
 from edge_emotion.evaluation import Logits
 
 from .accuracy import Measured, Pictures, judge, labelled_pictures, run_subjects
-from .module import Wrap, run_module
+from .module import Wrap, named_path, run_module
 from .schema import KERAS
 from .subjects import find_subjects
 
@@ -161,8 +161,10 @@ def main(arguments: list[str]) -> None:
         prog="python -m edge_emotion.benchmarks.folds",
         description="A cross-validation with int8 beside float.",
     )
-    parser.add_argument("models", nargs="+", type=Path, help="the folds' model folders")
-    parser.add_argument("--data", type=Path, required=True, help="the pictures that they divide")
+    parser.add_argument("models", nargs="+", type=named_path, help="the folds' model folders")
+    parser.add_argument(
+        "--data", type=named_path, required=True, help="the pictures that they divide"
+    )
     chosen = parser.parse_args(arguments)
     left_out = LeftOut()
     print(folds_table(measure_folds(chosen.models, chosen.data, progress=progress, warn=left_out)))

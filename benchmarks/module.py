@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from edge_emotion.cli.terminal import ENDINGS, complain, end_cleanly, ended, note, write_anyhow
+from edge_emotion.cli.terminal import (
+    ENDINGS,
+    complain,
+    end_cleanly,
+    ended,
+    note,
+    open_closed_streams,
+    write_anyhow,
+)
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.files import check_target, is_folder, write_bytes
 
@@ -18,6 +27,7 @@ Wrap = Callable[[str], Callable[[Iterable[int]], Iterable[int]]]
 def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     """Run a program: every error raised on purpose is one line on stderr and its exit code."""
     code = 0
+    open_closed_streams()
     end_cleanly()
     write_anyhow()
     try:
@@ -26,6 +36,13 @@ def run_module(main: Callable[[list[str]], None]) -> NoReturn:
     except ENDINGS as error:
         code = ended(error)
     raise SystemExit(code)
+
+
+def named_path(value: str) -> Path:
+    """As type of an option: ``"$DATA"`` of a script that never set it is no folder."""
+    if not value:
+        raise argparse.ArgumentTypeError("an empty path; . is this folder")
+    return Path(value)
 
 
 def place_for(target: Path | None, name: str) -> Path | None:

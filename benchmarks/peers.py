@@ -31,7 +31,7 @@ from edge_emotion.training.samples import canonical
 
 from .contenders import Contender, Faces, measure, others, ours, summary
 from .crops import Crops
-from .module import place_for, raise_failures, run_module, write_report
+from .module import named_path, place_for, raise_failures, run_module, write_report
 from .peer_packages import PEERS, fetch
 from .peers_markdown import peers_table
 from .peers_schema import PeersReport, Task, file_name
@@ -221,11 +221,11 @@ def main(arguments: list[str]) -> None:
         description="Our exports beside other people's expression models, on your pictures.",
     )
     add = parser.add_argument
-    add("data", type=Path, nargs="?", help="labelled faces: class folders, FER+, fer2013.csv")
+    add("data", type=named_path, nargs="?", help="labelled faces: class folders, FER+, fer2013.csv")
     add("--model", action="append", help="of ours; may be repeated [default: edge-cnn]")
-    add("--peers", type=Path, metavar="FOLDER", help="where the peers are, or go")
+    add("--peers", type=named_path, metavar="FOLDER", help="where the peers are, or go")
     add("--fetch", action="store_true", help="first download the peers into FOLDER: 530 MB")
-    add("--json", type=Path, help="file, or folder that exists, for the report")
+    add("--json", type=named_path, help="file, or folder that exists, for the report")
     add("--side", type=int, help="time on faces resized to this, pixels [default: as they are]")
     add("--rounds", type=int, default=4, help="processes for each figure [default: 4]")
     add("--runs", type=int, default=100, help="runs in each round [default: 100]")

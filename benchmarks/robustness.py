@@ -23,7 +23,7 @@ from edge_emotion.machine import PACKAGES
 
 from .accuracy import Pictures, labelled_pictures, run_subjects
 from .corruptions import CORRUPTIONS, STRENGTHS, Corruption
-from .module import Wrap, place_for, raise_failures, run_module, write_report
+from .module import Wrap, named_path, place_for, raise_failures, run_module, write_report
 from .report_json import to_json
 from .robustness_report import Corrupted, RobustnessReport, file_name, robustness_table
 from .schema import KERAS
@@ -165,8 +165,8 @@ def main(arguments: list[str]) -> None:
     )
     add = parser.add_argument
     add("model", nargs="?", default="edge-cnn", help="name, folder or file [default: edge-cnn]")
-    add("--data", type=Path, required=True, help="labelled faces, cut out")
-    add("--json", type=Path, help="file, or folder that exists, for the report")
+    add("--data", type=named_path, required=True, help="labelled faces, cut out")
+    add("--json", type=named_path, help="file, or folder that exists, for the report")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--include-training-pictures",

@@ -139,6 +139,15 @@ def test_answers_to_something_else_are_asked_anew(tmp_path: Path) -> None:
         titles: list[str] = []
         asked(given[0], given[1], tmp_path, given[2], titles)
         assert len(titles) == 2
+    asked(config, loaded, tmp_path, knows, [])
+    with np.load(tmp_path / ANSWERS_NAME) as file:
+        key, *said = [file[name] for name in file.files]
+    short, nan = said[1][:-1], np.full_like(said[1], np.nan)
+    for spoilt in (short, nan, said[1][:, :-1], said[1].astype("U8"), said[1].astype(np.float64)):
+        np.savez(tmp_path / ANSWERS_NAME, key, said[0], spoilt)
+        titles.clear()
+        asked(config, loaded, tmp_path, knows, titles)
+        assert len(titles) == 2
     (tmp_path / ANSWERS_NAME).write_bytes(b"PK\x03\x04 cut off")
     titles.clear()
     asked(config, loaded, tmp_path, knows, titles)

@@ -237,6 +237,25 @@ def test_an_older_bundle_is_replaced_only_when_told(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "b.tar.gz"]
 
 
+def test_a_bundle_that_another_put_there_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "b"
+    write = make._write_manifest
+
+    def while_another_ends(folder: Path) -> None:
+        write(folder)
+        shutil.copytree(folder, out)
+        (out / "of the other").touch()
+
+    monkeypatch.setattr(make, "_write_manifest", while_another_ends)
+    result = bundle("--out", out, "--no-wheels")
+    assert result.exit_code == 5
+    assert f"{out} exists: --overwrite replaces it" in result.stderr
+    assert (out / "of the other").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
 def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")

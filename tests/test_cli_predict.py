@@ -246,6 +246,7 @@ def test_an_empty_path_is_not_this_folder(
         ("predict card.json --annotate", "--annotate: an empty path; . is this folder"),
         ("crop . --out", "--out: an empty path; . is this folder"),
         ("bundle --out", "--out: an empty path; . is this folder"),
+        ("export edge-cnn --calibration", "--calibration: an empty path; . is this folder"),
         ("inspect", "a model is a name or a path, not ''; . is this folder"),
     ],
 )
@@ -315,6 +316,20 @@ def test_a_closed_stdout_is_an_output_that_cannot_be_written(words: list[str]) -
     )
     assert done.returncode == 5
     assert done.stderr == "edge-emotion: cannot write the output: Bad file descriptor\n"
+
+
+def test_a_program_beside_the_commands_takes_closed_streams_as_they_do(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "edge_emotion.benchmarks.robustness", "edge-cnn", "--data"]
+    command = shlex.join([*program, str(tmp_path / "none")])
+    for closed in ">&-", "2>&-":
+        done = subprocess.run(
+            ["sh", "-c", f"{command} {closed}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "Traceback" not in done.stderr
+    done = subprocess.run([*program, ""], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--data: an empty path; . is this folder" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full: a full disk is not tried")

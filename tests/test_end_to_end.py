@@ -21,7 +21,7 @@ from edge_emotion.artefacts import read_trained_on
 from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
-from edge_emotion.errors import DataError, ModelError
+from edge_emotion.errors import DataError, InputError, ModelError
 from edge_emotion.evaluation import compare
 from edge_emotion.exporters.pictures import load_sides
 from edge_emotion.files import alone
@@ -126,10 +126,17 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, faces: Path, tmp_pa
 def test_a_history_of_a_training_that_diverged_can_be_read(tmp_path: Path) -> None:
     from edge_emotion.training.checkpoints import read_history
 
-    rows = [{"loss": float(x), "val_loss": float(x), "accuracy": 0.5} for x in ("1", "nan", "inf")]
+    rows = [
+        {"loss": float(x), "val_loss": float(x), "accuracy": 0.5, "val_accuracy": 0.5}
+        for x in ("1", "nan", "inf")
+    ]
     (tmp_path / "history.json").write_text(json.dumps(rows))
     found = read_history(tmp_path / "history.json")
     assert [str(row["val_loss"]) for row in found] == ["1.0", "nan", "inf"]
+    for damage in json.dumps([{"loss": 1, "val_loss": 1, "accuracy": 1}]), "[" * 100_000:
+        (tmp_path / "history.json").write_text(damage)
+        with pytest.raises(InputError, match=r"history\.json: damaged"):
+            read_history(tmp_path / "history.json")
 
 
 @pytest.mark.parametrize(("between", "mixup"), [(False, 0.0), (True, 0.0), (False, 0.4)])
@@ -224,6 +231,30 @@ def test_two_trainings_do_not_share_a_run_folder(faces: Path, tmp_path: Path) ->
         assert pixels.read_bytes() == b"of the first"
         first.kill()  # as by a power cut
     assert run(*again, *small).exit_code == 0
+
+
+def test_two_trainings_do_not_share_a_model_folder(faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    out.mkdir()
+    arguments = ["train", faces, "--run", tmp_path / "run", "--out", out, "--size", "16"]
+    with alone(out, "train", "--out"):
+        second = run(*arguments, "--width", "0.25", "--epochs", "1")
+    assert second.exit_code == 2
+    assert f"another edge-emotion train is at work in {out}: name another --out" in second.stderr
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--run", "--out"])
+def test_a_training_writes_nothing_among_its_pictures(
+    faces: Path, tmp_path: Path, option: str
+) -> None:
+    other = {"--run": "--out", "--out": "--run"}[option]
+    place = faces / "happy" / "new"
+    result = run("train", faces, option, place, other, tmp_path / "elsewhere", "--epochs", "1")
+    assert result.exit_code == 2
+    assert f"{option} {place} is among the pictures: name a folder outside of" in result.stderr
+    assert not place.exists()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_run_is_not_resumed_with_other_pictures_or_damaged(
@@ -764,6 +795,31 @@ def test_a_keras_model_from_elsewhere_is_exported_with_its_scale(
     assert list(got.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     wrong = run("export", tmp_path / name, "--labels", "a,b", "--out", tmp_path / "w")
     assert wrong.exit_code == 2
+
+
+def test_a_keras_file_is_the_same_model_in_every_process(tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)]
+    ).save(tmp_path / "own.keras")
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from edge_emotion.exporters.adopt import adopt_model\n"
+        "adopt_model(Path(sys.argv[1]), ['a', 'b'], Path(sys.argv[2]), scale=0.5)"
+    )
+    hashes = []
+    for name, size in ("one", 1), ("two", 10_000):  # so that addresses in memory are others
+        out = tmp_path / name
+        out.mkdir()
+        code = f"held = [object() for _ in range({size})]\n{program}"
+        command = [sys.executable, "-c", code, str(tmp_path / "own.keras"), str(out)]
+        subprocess.run(command, check=True, capture_output=True)
+        hashes.append(ModelCard.read(out).keras_sha256)
+    assert hashes[0] == hashes[1]
+    model = keras.saving.load_model(tmp_path / "two" / KERAS_NAME)
+    assert model.count_params() == 2 * 9 + 2 + 2 * 36 * 2 + 2
 
 
 def test_a_keras_model_that_cannot_be_exported_leaves_nothing(unseen: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_what_is_missing_or_mistyped(place: Path, tmp_path: Path, model_folder: 
         ((place, out, model_folder, "--threads", "0"), 2, "threads"),
         ((place, out, model_folder, "--interval", "-1"), 2, "--interval"),
         ((place, out, model_folder, "--interval", "nan"), 2, "--interval nan is no number"),
-        ((place, out, model_folder, "--memory", "99999999999999999999"), 2, "16<=x<=1000000"),
+        ((place, out, model_folder, "--memory", "99999999999999999999"), 2, "32<=x<=1000000"),
     ):
         with start(*arguments) as process:
             _, stderr = process.communicate(timeout=60)

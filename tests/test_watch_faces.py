@@ -151,7 +151,7 @@ def test_what_the_detector_needs_is_not_taken_from_the_picture_s_memory(
     place.mkdir()
     for width, height in ((1280, 960), (640, 640), (333, 777), (1000, 50), (200, 200)):
         Image.effect_noise((width, height), 80).save(place / f"{width}.jpg")
-    options = ("--detector", str(real_yunet), "--memory", "16")
+    options = ("--detector", str(real_yunet), "--memory", "32")
     done = run(place, out, model_folder, *options, finder=real_yunet)
     assert done.returncode == 0, done.stderr
     assert {row["label"] for row in lines(out)} == {None}

@@ -102,6 +102,7 @@ def make_bundle(
         _write_files(folder, artefact, target, pythons, extra, wheels, need)
         _write_manifest(folder)
         packed = len(list((folder / "wheels").iterdir()))
+        _check_place(out, is_archive, overwrite)  # where another may have put a bundle meanwhile
         if is_archive:
             note(f"writing {out}")
             with replacing(out) as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -23,7 +22,13 @@ from edge_emotion.cli import (
     tune,
     watch,
 )
-from edge_emotion.cli.terminal import ENDINGS, end_cleanly, ended, write_anyhow
+from edge_emotion.cli.terminal import (
+    ENDINGS,
+    end_cleanly,
+    ended,
+    open_closed_streams,
+    write_anyhow,
+)
 from edge_emotion.errors import UsageError
 
 
@@ -41,7 +46,7 @@ class _Command(TyperCommand):
         super().__init__(*args, **kwargs)
         for param in self.params:
             if isinstance(param.type, TyperPath):
-                param.type = _Path()
+                param.type = _Path(readable=False)  # which the commands themselves find out
 
 
 class _Group(TyperGroup):
@@ -96,31 +101,9 @@ for _command in (
     app.command(_command.__name__, cls=_Command)(_command)
 
 
-def _open_closed_streams() -> None:
-    """Take the places of streams that the caller closed (``>&-``).
-
-    Else the next file that is opened would be one of them. Writing to a closed stdout stays an
-    error: results that nobody can get are not "done".
-    """
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        place = fd
-        try:
-            os.fstat(fd)
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
-            if nowhere != fd:
-                os.dup2(nowhere, fd)
-                os.close(nowhere)
-        else:  # an open one that a caller in Python took away is not wanted
-            if getattr(sys, name) is None:
-                place = os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(place, "r" if name == "stdin" else "w", closefd=False))
-
-
 def main() -> None:
     """Entry point of ``edge-emotion``."""
-    _open_closed_streams()
+    open_closed_streams()
     end_cleanly()
     try:
         try:

@@ -123,6 +123,8 @@ def export(
             "--scale, --offset and --resize are for a Keras file without a card: name --labels and "
             "--out too"
         )
+    if calibration == "":
+        raise UsageError("--calibration: an empty path; . is this folder")
     if labels is not None and out is None:
         raise UsageError("--labels makes a new model folder: name it with --out")
     with ExitStack() as stack:

@@ -81,6 +81,28 @@ def interrupted(by: KeyboardInterrupt, line: str = "interrupted") -> int:
     return INTERRUPTED
 
 
+def open_closed_streams() -> None:
+    """Take the places of streams that the caller closed (``>&-``).
+
+    Else the next file that is opened would be one of them. Writing to a closed stdout stays an
+    error: results that nobody can get are not "done".
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        place = fd
+        try:
+            os.fstat(fd)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if nowhere != fd:
+                os.dup2(nowhere, fd)
+                os.close(nowhere)
+        else:  # an open one that a caller in Python took away is not wanted
+            if getattr(sys, name) is None:
+                place = os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(place, "r" if name == "stdin" else "w", closefd=False))
+
+
 def complain(line: str) -> None:
     """One line on stderr, marked as an error."""
     note(f"edge-emotion: {' '.join(line.split())}")

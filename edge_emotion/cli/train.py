@@ -229,6 +229,7 @@ def train(
 
     settings = make_config(config, arguments)
     with quiet():
+        from edge_emotion.training.answers import ANSWERS_NAME
         from edge_emotion.training.architectures import get_architecture
         from edge_emotion.training.train import has_epochs, train_model
     get_architecture(settings.architecture)
@@ -257,8 +258,12 @@ def train(
             progress=progress, callbacks=epoch_lines, log=note, warn=left_out,
         )  # fmt: skip
     except KeyboardInterrupt as error:
-        kept = f"epochs that are finished are in {run}: --resume goes on"
-        line = f"interrupted: {kept if has_epochs(run) else 'no epoch was over, nothing is kept'}"
+        kept = "no epoch was over, nothing is kept"
+        if has_epochs(run):
+            kept = f"epochs that are finished are in {run}: --resume goes on"
+        elif (run / ANSWERS_NAME).exists():
+            kept = f"what the teachers said is in {run}: the same command goes on"
+        line = f"interrupted: {kept}"
         raise typer.Exit(interrupted(error, line)) from None
     for e in card.evaluations:
         low, high = e.accuracy_interval

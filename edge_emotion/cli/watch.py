@@ -42,7 +42,7 @@ def watch(
     memory: Annotated[
         int,
         typer.Option(
-            min=16,
+            min=32,
             max=1_000_000,
             envvar="EDGE_EMOTION_MEMORY",
             help="MB that reading a picture may take beside the model.",

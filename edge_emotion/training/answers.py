@@ -101,7 +101,15 @@ def ask(
     views = [_draw(config.seed, view, len(train)) for view in range(config.teacher_views)]
     key = _key(teaching, config, loaded.hashes[train], loaded.hashes[valid])
     path = folder / ANSWERS_NAME
+    rows = [valid, *[train] * len(views)]
     said = _read(path, key)
+    if not all(
+        answer.shape == (len(own), asked.shape[-1])
+        and answer.dtype == np.float32
+        and np.isfinite(answer).all()
+        for answer, own in zip(said, rows, strict=False)
+    ):
+        said = []
     # As they are is what views that are drawn in the middle of their reach show.
     still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
     for number in range(len(said), len(views) + 1):

@@ -98,6 +98,8 @@ def read_variables(path: Path, variables: Sequence[Any]) -> None:
             values = [file[name] for name in file.files]
         if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
             raise ValueError("other variables")
+        if not all(np.issubdtype(value.dtype, np.number) for value in values):
+            raise ValueError("not numbers")
     except Exception as error:  # numpy, zip and zlib share no base
         raise InputError(f"{path}: missing or damaged: name another --run") from error
     for variable, value in zip(variables, values, strict=True):
@@ -133,9 +135,9 @@ def read_history(path: Path) -> History:
         # Not by msgspec: a training that diverged has NaN in it, which Python's json writes.
         history = msgspec.convert(json.loads(path.read_bytes()), type=History)
         if not history or not all(
-            {"loss", "val_loss", "accuracy"} <= row.keys() for row in history
+            {"loss", "val_loss", "accuracy", "val_accuracy"} <= row.keys() for row in history
         ):
             raise ValueError("no epochs in it")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: {error}: name another --run") from error
     return history

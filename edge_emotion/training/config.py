@@ -133,7 +133,7 @@ class TrainConfig:
         if self.subject is not None:
             try:
                 re.compile(self.subject)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"subject = {self.subject!r} is no regular expression") from error
         for name, span in RANGES.items():
             value = getattr(self, name)

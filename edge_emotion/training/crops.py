@@ -166,7 +166,7 @@ def _claim(out: Path, record: CropRecord) -> None:
     if path.exists():
         try:
             earlier = msgspec.json.decode(path.read_bytes(), type=CropRecord)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: damaged: {error}: name another --out") from error
         same = replace(earlier, pictures=0, without_face=0, unreadable=0)
         if same != record:

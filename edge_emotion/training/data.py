@@ -141,7 +141,7 @@ def _crops(path: Path) -> CropRecord | None:
         return None
     try:
         return msgspec.json.decode(file.read_bytes(), type=CropRecord)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: damaged: {error}: make the folder again") from error
 
 

@@ -163,6 +163,8 @@ def read_ferplus(path: Path, tree: FolderTree | ZipTree, labels: Sequence[str] |
                 votes = _votes(row[2:12])
                 if len(re.findall(r"-?\d+", row[1])) != 4:
                     raise ValueError("expected a box in the second column")
+                if "\0" in row[0]:
+                    raise ValueError("expected a name in the first column")
             except ValueError as error:
                 raise DataError(f"{where} line {number}: not FER+: {error}") from error
             target = _from_votes(votes, chosen, split, dropped)

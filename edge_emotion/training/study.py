@@ -99,7 +99,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
             old = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
             if same_settings(own["settings"], old["settings"]):
                 old["settings"] = own["settings"]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{path}: damaged: name another --out") from error
         if other := [key for key in own | old if own.get(key) != old.get(key)]:
             raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,19 @@ def train_model(
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     labelled = read_labelled(data, config)
+    for folder in data:
+        for option, place in ("--run", plan.run), ("--out", plan.out):
+            if folder.is_dir() and place.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(
+                    f"{option} {place} is among the pictures: name a folder outside of {folder}"
+                )
     _check_run(plan)
     cache = plan.run / CACHE_NAME
-    with alone(plan.run, "train", "--run"):
+    one = plan.out.samefile(plan.run)
+    with (
+        alone(plan.run, "train", "--run"),
+        nullcontext() if one else alone(plan.out, "train", "--out"),
+    ):
         try:
             return _train(labelled, config, plan, cache, progress, callbacks, log, warn)
         finally:
@@ -256,7 +267,7 @@ def _foreign_run(run: Path) -> str | None:
         try:
             config = json.loads(path.read_bytes())
             own = isinstance(config, dict) and "pictures" in config
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             own = has_epochs(run)  # damaged: told of later
         return None if own else path.name
     return next(
@@ -295,7 +306,7 @@ def _claim_run(
     if has_epochs(plan.run) and path.exists():
         try:
             same = same_settings(json.loads(data), json.loads(path.read_bytes()))
-        except (ValueError, TypeError):  # damaged
+        except (ValueError, TypeError, RecursionError):  # damaged
             same = False
         if same:
             return
