@@ -270,7 +270,7 @@ def test_pictures_left_out_are_counted() -> None:
 def test_data_of_unknown_origin_is_said() -> None:
     report = make_report()
     text = verdict(replace(report, data=replace(report.data, trained_on_known=False)))
-    assert "trained on some of these pictures is not known" in text
+    assert "trained on some of these pictures, or on other crops of their" in text
 
 
 def test_without_labels_the_accuracies_are_recorded_ones() -> None:
