@@ -214,6 +214,7 @@ def test_names_that_no_file_system_takes(monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "exists", forbidden)
+    assert find_model("edge-cnn").parts[-2:] == ("models", "edge-cnn")  # shipped, so not in here
     with pytest.raises(ModelError, match="Permission denied"):
         find_model("/root/model.onnx")
 
