@@ -213,6 +213,8 @@ def test_names_that_no_file_system_takes(monkeypatch):
     def forbidden(self):
         raise PermissionError(errno.EACCES, "Permission denied")
 
+    shipped = shipped_models()
+    monkeypatch.setattr("edge_emotion.artefacts.shipped_models", lambda: shipped)
     monkeypatch.setattr(Path, "exists", forbidden)
     assert find_model("edge-cnn").parts[-2:] == ("models", "edge-cnn")  # shipped, so not in here
     with pytest.raises(ModelError, match="Permission denied"):
