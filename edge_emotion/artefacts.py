@@ -72,18 +72,20 @@ def find_model(model: str | Path) -> Path:
     if model == "":
         raise UsageError("a model is a name or a path, not ''; . is this folder")
     bare = path.parts == (str(model),)
-    shipped = shipped_models()
+    there = holds_one = False
+    refused: OSError | None = None
     try:
         there = path.exists()
         holds_one = there and (path / CARD_NAME).exists()
     except OSError as error:  # no permission, or a name longer than a file system takes
-        if str(model) in shipped:  # this folder may not be looked into
-            return shipped[str(model)]
-        raise ModelError(f"{model}: {error.strerror or error}") from error
-    if there and (holds_one or not bare):
+        refused = error
+    if there and (holds_one or not bare) and refused is None:
         return path
+    shipped = shipped_models()
     if str(model) in shipped:
         return shipped[str(model)]
+    if refused is not None:
+        raise ModelError(f"{model}: {refused.strerror or refused}") from refused
     if there:
         return path
     if bare and not path.suffix:

@@ -214,6 +214,7 @@ class YuNet:
 
 #: Output of YuNet -> values a cell.
 _OUTPUT_SIZES = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+YUNET_ALONE = "--detector is for finding faces with yunet: leave the other option out"
 _FETCH = "get the right one with: edge-emotion fetch yunet"
 
 
@@ -311,8 +312,11 @@ def open_finder(name: str, *, detector: str | Path | None = None, threads: int =
         ModelError: YuNet's file is not there, damaged, or another file.
         MissingExtraError: dlib is not installed.
         UnknownNameError: another name.
+        UsageError: a file for "hog", which has none.
     """
     if name == "hog":
+        if detector is not None:
+            raise UsageError(YUNET_ALONE)
         return Hog()
     if name != "yunet":
         raise UnknownNameError("face finder", name, FINDERS)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from edge_emotion.errors import InputError, PictureError, UsageError
-from edge_emotion.faces import Box, best_finder, open_finder
+from edge_emotion.faces import YUNET_ALONE, Box, best_finder, open_finder
 from edge_emotion.photographs import PhotoPrediction
 from edge_emotion.predictor import MAX_FACES, Predictor
 
@@ -70,8 +70,8 @@ def make_reader(
         note(
             f"{predictor.card.name} has no threshold for its certainty: it calls no face uncertain"
         )
-    if detector is not None and (boxes is not None or faces in ("off", "hog")):
-        raise UsageError("--detector is for finding faces with yunet: leave the other option out")
+    if detector is not None and (boxes is not None or faces == "off"):
+        raise UsageError(YUNET_ALONE)
     if boxes is not None and faces != "auto":
         raise UsageError("--boxes says where the faces are: leave --faces out")
     if boxes is not None:

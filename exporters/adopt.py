@@ -116,7 +116,7 @@ def adopt_model(
     logits_model = keras.Model(image, logits, name=model.name)
     with replacing(out / KERAS_NAME) as temporary:
         with_softmax(logits_model).save(temporary)
-        _forget_the_time(temporary)
+        _make_reproducible(temporary)
     unknown = "not recorded: the model was not trained by edge-emotion"
     card = ModelCard(
         name=path.stem,
@@ -142,7 +142,7 @@ def adopt_model(
     return card
 
 
-def _forget_the_time(path: Path) -> None:
+def _make_reproducible(path: Path) -> None:
     """Rewrite a .keras file so that the same network, adopted again, is the same file."""
     with zipfile.ZipFile(path) as file:
         entries = {name: file.read(name) for name in file.namelist()}

@@ -413,7 +413,10 @@ def test_dlib_crops_too(tmp_path):
         folder = tmp_path / "drawn" / label
         folder.mkdir(parents=True)
         draw_portrait(240 + 60 * number).save(folder / "a.png")
-    result = crop(tmp_path / "drawn", "--out", tmp_path / "out", "--faces", "hog")
+    hog = [tmp_path / "drawn", "--out", tmp_path / "out", "--faces", "hog"]
+    refused = crop(*hog, "--detector", tmp_path / "any.onnx")
+    assert (refused.exit_code, "for finding faces with yunet" in refused.stderr) == (2, True)
+    result = crop(*hog)
     assert result.stdout == f"{tmp_path / 'out'}: 2 faces, 0 photographs without one\n"
 
 

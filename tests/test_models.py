@@ -77,8 +77,8 @@ def test_its_own_pictures_and_hashes_are_there(folder: Path) -> None:
     seen = {s.name: s.pictures for s in card.data.splits}
     known = read_trained_on(folder)
     assert known is not None
-    # More: the photographs of crops, and in train those of the models that it goes on from.
-    assert len(known.valid) >= seen["valid"]
+    # More: a photograph for each crop, and in train those of the models that it goes on from.
+    assert seen["valid"] <= len(known.valid) < 2 * seen["valid"]
     assert len(known.train) >= seen["train"]
     assert not set(known.valid) & set(known.train)
 

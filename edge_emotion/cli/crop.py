@@ -37,8 +37,6 @@ def crop(
     from edge_emotion.faces import open_finder
     from edge_emotion.training.crops import crop_faces
 
-    if detector is not None and faces == "hog":
-        raise UsageError("--detector is for finding faces with yunet: leave the other option out")
     try:
         square = replace(FaceCrop(), margin=margin)
     except ValueError as error:

@@ -99,25 +99,24 @@ def ask(
         return np.concatenate(parts)
 
     views = [_draw(config.seed, view, len(train)) for view in range(config.teacher_views)]
-    key = _key(teaching, config, loaded.hashes[train], loaded.hashes[valid])
-    path = folder / ANSWERS_NAME
-    rows = [valid, *[train] * len(views)]
-    said = _read(path, key)
-    if not all(
-        answer.shape == (len(own), asked.shape[-1])
-        and answer.dtype == np.float32
-        and np.isfinite(answer).all()
-        for answer, own in zip(said, rows, strict=False)
-    ):
-        said = []
     # As they are is what views that are drawn in the middle of their reach show.
     still = np.zeros((len(valid), RandomView.DRAWN), np.float32)
-    for number in range(len(said), len(views) + 1):
-        if number == 0:
-            said.append(answers(valid, still, "validation pictures"))
-        else:
-            title = f"view {number} of {len(views)}"
-            said.append(answers(train, views[number - 1], title))
+    questions = [(valid, still, "validation pictures")]
+    questions += [
+        (train, view, f"view {number} of {len(views)}") for number, view in enumerate(views, 1)
+    ]
+    key = _key(teaching, config, loaded.hashes[train], loaded.hashes[valid])
+    path = folder / ANSWERS_NAME
+    said = _read(path, key)
+    if not all(
+        answer.shape == (len(rows), asked.shape[-1])
+        and answer.dtype == np.float32
+        and np.isfinite(answer).all()
+        for answer, (rows, _, _) in zip(said, questions, strict=False)
+    ):
+        said = []
+    for question in questions[len(said) :]:
+        said.append(answers(*question))
         write_arrays(path, [np.array(key), *said])
     return Answers(np.stack(views), np.stack(said[1 : len(views) + 1]), still, said[0])
 

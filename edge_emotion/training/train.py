@@ -114,13 +114,7 @@ def train_model(
     if config.learn_all and (config.labels is None or plan.folds):
         raise UsageError("--learn-all goes with --labels and without --folds")
     labelled = read_labelled(data, config)
-    for folder in data:
-        for option, place in ("--run", plan.run), ("--out", plan.out):
-            if folder.is_dir() and place.resolve().is_relative_to(folder.resolve()):
-                raise UsageError(
-                    f"{option} {place} is among the pictures: name a folder outside of {folder}"
-                )
-    _check_run(plan)
+    _check_run(plan, data)
     cache = plan.run / CACHE_NAME
     one = plan.out.samefile(plan.run)
     with (
@@ -224,10 +218,16 @@ def _what_teaches_more(config: TrainConfig, evaluation: Evaluation) -> str:
     return "train on more pictures, or for more --epochs"
 
 
-def _check_run(plan: Plan) -> None:
+def _check_run(plan: Plan, data: Sequence[Path]) -> None:
     """Hours of training must not end, or begin, at a place that is taken or cannot be written."""
     if not is_name(plan.name):
         raise UsageError(f"--name {plan.name!r}: a name of one line without / is needed")
+    for option, place in ("--run", plan.run), ("--out", plan.out):
+        for folder in data:  # a zip has nothing in it
+            if place.resolve().is_relative_to(folder.resolve()):
+                raise UsageError(
+                    f"{option} {place} is among the pictures: name a folder outside of {folder}"
+                )
     if other := _foreign_run(plan.run):
         raise UsageError(f"{plan.run} holds {other} and is no run folder: name another --run")
     if has_epochs(plan.run) and not plan.resume:
