@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,10 +235,14 @@ class TrainedOn:
 def read_trained_on(folder: Path) -> TrainedOn | None:
     """Hashes of the pictures that the model was trained and validated on; None if not recorded."""
     path = folder / TRAINED_ON_NAME
-    if not path.exists():
-        return None
     try:
-        with np.load(path) as file:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+    try:
+        with np.load(io.BytesIO(data)) as file:
             hashes, train = file["hashes"], int(file["train"])
             photographs = bool(file.get("photographs", False))
             if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):

@@ -15,6 +15,9 @@ from edge_emotion.faces import YUNET_ALONE, Box, best_finder, open_finder
 from edge_emotion.photographs import PhotoPrediction
 from edge_emotion.predictor import MAX_FACES, Predictor
 
+#: A file of boxes may hold no more bytes: a million faces take about half.
+MAX_BOXES = 64_000_000
+
 Boxes = Mapping[str, list[Box]]
 #: A path, or the bytes of a picture, to its answer.
 Reader = Callable[[Path | bytes], PhotoPrediction]
@@ -106,7 +109,11 @@ def read_boxes(path: Path) -> Boxes:
     """
     kind = dict[str, list[tuple[float, float, float, float]]]
     try:
-        boxes = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=kind)
+        with path.open("rb") as file:
+            data = file.read(MAX_BOXES + 1)
+        if len(data) > MAX_BOXES:  # or without an end, as a device is
+            raise ValueError(f"larger than {MAX_BOXES // 1_000_000} MB")
+        boxes = msgspec.json.decode(data.removeprefix(BOM_UTF8), type=kind)
         return {str(Path(name)): own for name, own in boxes.items()}  # as pictures are named
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error

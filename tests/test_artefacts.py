@@ -20,9 +20,10 @@ from edge_emotion.artefacts import (
     model_folder,
     open_artefact,
     read_card,
+    read_trained_on,
     shipped_models,
 )
-from edge_emotion.card import CARD_NAME, KERAS_NAME, RECIPES
+from edge_emotion.card import CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.files import sha256
 from tests import tiny
 
@@ -247,6 +248,18 @@ def test_model_folder_of_a_keras_file_is_the_folder_around_it(tmp_path):
         model_folder(folder / "model-int8.onnx")
     with pytest.raises(UsageError, match=r"name the model folder that holds card\.json"):
         model_folder(Path(__file__))
+
+
+def test_what_was_trained_on_is_not_recorded_unreadable_or_damaged(tmp_path):
+    assert read_trained_on(tmp_path) is None
+    path = tmp_path / TRAINED_ON_NAME
+    path.write_bytes(b"PK")
+    with pytest.raises(ModelError, match=r"trained_on\.npz: damaged: copy the model folder again"):
+        read_trained_on(tmp_path)
+    path.unlink()
+    path.mkdir()  # root may read any file
+    with pytest.raises(ModelError, match=r"trained_on\.npz: Is a directory"):
+        read_trained_on(tmp_path)
 
 
 def test_shipped_models_are_folders_whose_files_fit_their_cards():

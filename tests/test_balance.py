@@ -12,6 +12,8 @@ import pytest
 from edge_emotion.errors import DataError
 from edge_emotion.training.balance import draw, label_weights, times_shown
 
+from . import tiny
+
 NAMES = ["large"] * 18 + ["small"] * 2 + ["middle"] * 8
 
 
@@ -70,7 +72,9 @@ def test_training_shows_small_data_sets_more_often(tmp_path: Path) -> None:
         datasets=["many" if own == 0 else "few" for own in label],
     )
     everything = np.arange(20)
-    config = TrainConfig(size=16, width=0.25, epochs=1, batch_size=8, balance=0.0, balance_data=0.5)
+    config = TrainConfig(
+        size=16, body=tiny.BODY, epochs=1, batch_size=8, balance=0.0, balance_data=0.5
+    )
     times = times_shown(loaded.datasets, config.balance_data)
     batches = _Batches(config, loaded, everything, times, np.ones(2, np.float32), epoch=0)
     assert len(batches) == 3  # 16 + 2 * 4 pictures

@@ -104,6 +104,12 @@ def test_boxes_of_a_file_that_windows_wrote(model_folder, folder):
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_a_file_of_boxes_without_an_end_is_refused(model_folder, folder):
+    result = predict(model_folder, folder / "a.png", "--boxes", "/dev/zero")
+    assert result.exit_code == 4
+    assert "/dev/zero: larger than 64 MB; --boxes takes" in result.stderr
+
+
 def test_boxes_are_found_however_the_path_is_written(model_folder, folder, monkeypatch):
     monkeypatch.chdir(folder)
     boxes = write_boxes(folder, {"./a.png": [patches.BLUE]})

@@ -30,6 +30,7 @@ from edge_emotion.runtimes import open_runtime
 from edge_emotion.training.data import CROPS_NAME, CropRecord, read_dataset
 from edge_emotion.training.loading import load_pictures
 
+from . import tiny
 from .generated import LABELS, draw_face, write_class_folders
 
 pytest.importorskip("tensorflow", reason="needs the extras train and export")
@@ -150,7 +151,7 @@ def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(
     from edge_emotion.training.config import TrainConfig
     from edge_emotion.training.fit import fit, input_spec
 
-    config = TrainConfig(size=16, width=0.25, epochs=3, mixup=mixup)
+    config = TrainConfig(size=16, body=tiny.BODY, epochs=3, mixup=mixup)
     loaded, _ = load_pictures(read_dataset(faces), input_spec(config))
     train, valid = np.arange(0, 180, 2), np.arange(1, 180, 2)
 
@@ -204,7 +205,7 @@ def test_an_attempt_that_is_refused_leaves_the_run_folder_free(faces: Path, tmp_
     refused = run(*where, "--initial", "edge-cnn", "--body", "c8 r")
     assert refused.exit_code == 2
     assert "edge-cnn: its layer stage1_in_conv is another" in refused.stderr
-    again = run(*where, "--size", "16", "--width", "0.25")
+    again = run(*where, "--size", "16", "--body", tiny.BODY)
     assert again.exit_code == 0, again.stderr
 
 
@@ -213,7 +214,7 @@ def test_two_trainings_do_not_share_a_run_folder(faces: Path, tmp_path: Path) ->
     pixels.parent.mkdir()
     pixels.write_bytes(b"of the first")
     again = ["train", faces, "--run", tmp_path / "run", "--out", tmp_path / "m", "--resume"]
-    small = ["--size", "16", "--width", "0.25", "--epochs", "1"]
+    small = ["--size", "16", "--body", tiny.BODY, "--epochs", "1"]
     program = (
         "import fcntl, os, sys\n"
         "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
@@ -238,7 +239,7 @@ def test_two_trainings_do_not_share_a_model_folder(faces: Path, tmp_path: Path) 
     out.mkdir()
     arguments = ["train", faces, "--run", tmp_path / "run", "--out", out, "--size", "16"]
     with alone(out, "train", "--out"):
-        second = run(*arguments, "--width", "0.25", "--epochs", "1")
+        second = run(*arguments, "--body", tiny.BODY, "--epochs", "1")
     assert second.exit_code == 2
     assert f"another edge-emotion train is at work in {out}: name another --out" in second.stderr
     assert list(out.iterdir()) == []
@@ -281,7 +282,7 @@ def test_training_does_not_replace_a_model(faces: Path, trained: Path, tmp_path:
 
 
 def test_resuming_a_run_does_not_replace_the_model_of_another(faces: Path, tmp_path: Path) -> None:
-    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--resume"]
+    small = ["--size", "16", "--body", tiny.BODY, "--epochs", "1", "--resume"]
     first = ["train", faces, "--run", tmp_path / "a", *small]
     assert run(*first).exit_code == 0
     assert run(*first).exit_code == 0  # its own may be written anew
@@ -318,7 +319,7 @@ def test_resuming_what_is_finished_leaves_exports_and_notes(
 def test_learning_all_labels_for_a_model_of_some(faces: Path, tmp_path: Path) -> None:
     result = run(
         "train", faces, "--run", tmp_path / "r", "--labels", "sad,happy", "--learn-all",
-        "--size", "16", "--width", "0.25", "--epochs", "1",
+        "--size", "16", "--body", tiny.BODY, "--epochs", "1",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     card = ModelCard.read(tmp_path / "r" / "model")
@@ -338,7 +339,7 @@ def test_an_interruption_at_the_end_leaves_no_card_without_its_training_pictures
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    arguments = ["train", faces, "--run", tmp_path / "r", "--size", "16", "--width", "0.25"]
+    arguments = ["train", faces, "--run", tmp_path / "r", "--size", "16", "--body", tiny.BODY]
     with monkeypatch.context() as patch:
         patch.setattr("edge_emotion.training.outcome.distill_pictures", interrupt)
         assert run(*arguments, "--epochs", "1").exit_code == 130
@@ -357,7 +358,7 @@ def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Pa
     (crops / CROPS_NAME).write_bytes(msgspec.json.encode(record))
     result = run(
         "train", faces, crops, "--run", tmp_path / "r", "--subject", r"/\d+", "--size", "16",
-        "--width", "0.25", "--epochs", "1",
+        "--body", tiny.BODY, "--epochs", "1",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     card = ModelCard.read(tmp_path / "r" / "model")
@@ -381,7 +382,7 @@ def test_several_data_sets_are_measured_each_by_itself(faces: Path, tmp_path: Pa
 
 
 def test_folds_and_the_original_protocol_say_what_they_are(faces: Path, tmp_path: Path) -> None:
-    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--channels", "1"]
+    small = ["--size", "16", "--body", tiny.BODY, "--epochs", "1", "--channels", "1"]
     folds = run("train", faces, "--run", tmp_path / "f", "--folds", "2", *small)
     assert folds.exit_code == 0, folds.stderr
     card = ModelCard.read(tmp_path / "f" / "model")
@@ -402,7 +403,7 @@ def test_folds_divide_what_the_publisher_does_not_test_on(tmp_path: Path) -> Non
     data = tmp_path / "data"
     write_class_folders(data / "train", 20)
     write_class_folders(data / "test", 4, first_seed=5000)
-    small = ["--size", "16", "--width", "0.25", "--epochs", "1", "--channels", "1"]
+    small = ["--size", "16", "--body", tiny.BODY, "--epochs", "1", "--channels", "1"]
     trained = run("train", data, "--run", tmp_path / "run", "--folds", "2", *small)
     assert trained.exit_code == 0, trained.stderr
     folds = measure_folds([tmp_path / f"run/fold-{n}/model" for n in (1, 2)], data)
@@ -416,7 +417,7 @@ def test_folds_divide_what_the_publisher_does_not_test_on(tmp_path: Path) -> Non
 def test_folds_are_exported_and_scored_on_what_each_has_not_seen(
     faces: Path, unseen: Path, tmp_path: Path
 ) -> None:
-    small = ["--size", "16", "--width", "0.25", "--epochs", "3", "--channels", "1"]
+    small = ["--size", "16", "--body", tiny.BODY, "--epochs", "3", "--channels", "1"]
     trained = run("train", faces, "--run", tmp_path, "--folds", "2", *small)
     assert trained.exit_code == 0, trained.stderr
     whole = ModelCard.read(tmp_path / "model").evaluations[0]

@@ -22,6 +22,7 @@ from edge_emotion.cli.train import train as train_command
 from edge_emotion.files import files_under
 from edge_emotion.training.config import TrainConfig
 
+from . import tiny
 from .generated import write_class_folders
 
 pytest.importorskip("tensorflow", reason="needs the extra train")
@@ -32,7 +33,7 @@ pytestmark = [
     pytest.mark.usefixtures("hardly_distilled"),
 ]
 
-SMALL = ["--size", "16", "--width", "0.25", "--epochs", "1"]
+SMALL = ["--size", "16", "--body", tiny.BODY, "--epochs", "1"]
 
 
 def train(*arguments: str | Path) -> Result:
@@ -201,9 +202,10 @@ def test_a_full_disk_is_one_line_and_no_crash(faces: Path, tmp_path: Path) -> No
     def shrink() -> None:  # the kept weights fit, with the optimizer they do not
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
+    narrow = ["--size", "16", "--width", "0.25", "--epochs", "1"]
     done = subprocess.run(
         [sys.executable, "-c", "from edge_emotion.cli import main; main()", "train", str(faces),
-         "--run", str(tmp_path / "run"), *SMALL],
+         "--run", str(tmp_path / "run"), *narrow],
         preexec_fn=shrink, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 5, signal.strsignal(-done.returncode) if done.returncode < 0 else done
@@ -235,10 +237,9 @@ def test_a_model_is_named_after_its_folder_and_one_that_has_learnt_nothing_is_to
     assert ModelCard.read(tmp_path / "mine").name == "mine"
     assert "faces valid: cannot be told from guessing: train on more pictures" in result.stderr
     # A net of another size cannot begin with one that knows faces.
-    result = train(faces, "--run", tmp_path / "small", *SMALL, *hardly, "--width", "1")
+    result = train(faces, "--run", tmp_path / "small", *SMALL, *hardly)
     assert "--initial" not in result.stderr
-    of_its_size = ["--width", "1", "--size", "48"]
-    result = train(faces, "--run", tmp_path / "again", *SMALL, *hardly, *of_its_size)
+    result = train(faces, "--run", tmp_path / "again", "--epochs", "1", *hardly)
     assert ModelCard.read(tmp_path / "again" / "model").name == "edge-cnn"
     assert "cannot be told from guessing: begin with a net that knows faces" in result.stderr
 
