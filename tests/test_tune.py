@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from edge_emotion.cli import app
 from edge_emotion.errors import CheckError, UsageError
 
+from . import tiny
 from .generated import write_class_folders
 
 pytest.importorskip("tensorflow", reason="needs the extra tune")
@@ -94,7 +95,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     return made
 
 
-SMALL = ("--sizes", "32,40,48", "--widths", "0.25,0.5,1")
+SHAPES = ("--sizes", "32,40,48", "--widths", "0.25,0.5,1")
+SMALL = (*SHAPES, "--bodies", tiny.BODY)
 
 
 # What comes out
@@ -323,7 +325,7 @@ def test_what_is_too_slow_is_recorded_and_not_trained(
     faces: Path, world: World, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    result = run("tune", faces, "--out", out, "--trials", "14", "--max-latency", "0.4", *SMALL)
+    result = run("tune", faces, "--out", out, "--trials", "14", "--max-latency", "0.4", *SHAPES)
     assert result.exit_code == 0, result.stderr
     slow = [row for row in rows(out) if row["cost"]["latency"] > 0.4]
     assert slow[0]["number"] == 0  # the default itself
