@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import random
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
@@ -34,6 +36,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 def same_weights() -> None:
     """Keras draws its initialisers' seeds from here: which tests ran before decides nothing."""
     random.seed(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled() -> None:
+    """Keep later collections from going through what the modules before have left.
+
+    TensorFlow never lets go of a training's graphs: in the end they were a million objects, and
+    going through them, which Keras asks for, was a third of the time of the modules that train.
+    """
+    if "tensorflow" in sys.modules:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
