@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from edge_emotion.card import (
 from edge_emotion.errors import ChecksumError, ModelError, UnknownNameError, UsageError
 from edge_emotion.files import sha256
 from edge_emotion.runtimes import RuntimeName, runtime_name
+
+T = TypeVar("T")
 
 #: Which export an engine prefers. int8 first: it is the smaller file and, but for a rounding here
 #: and there, gives the same bits on every processor. `bench` tells which is faster on a given one.
@@ -234,7 +238,26 @@ class TrainedOn:
 
 def read_trained_on(folder: Path) -> TrainedOn | None:
     """Hashes of the pictures that the model was trained and validated on; None if not recorded."""
-    path = folder / TRAINED_ON_NAME
+
+    def trained_on(file: Mapping[str, NDArray[Any]]) -> TrainedOn:
+        hashes, train = file["hashes"], int(file["train"])
+        if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):
+            raise ValueError("not hashes")
+        return TrainedOn(hashes[:train], hashes[train:], bool(file.get("photographs", False)))
+
+    return read_arrays(folder / TRAINED_ON_NAME, trained_on)
+
+
+def read_arrays(path: Path, take: Callable[[Mapping[str, NDArray[Any]]], T]) -> T | None:
+    """What a .npz file of a model folder holds; None: there is none.
+
+    Args:
+        path: of the file.
+        take: makes what is wanted of its arrays; any exception of it says that they are others.
+
+    Raises:
+        ModelError: it cannot be read, or is damaged.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -243,13 +266,9 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
         raise ModelError(f"{path}: {error.strerror or error}") from error
     try:
         with np.load(io.BytesIO(data)) as file:
-            hashes, train = file["hashes"], int(file["train"])
-            photographs = bool(file.get("photographs", False))
-            if hashes.dtype != np.uint64 or hashes.ndim != 1 or not 0 <= train <= len(hashes):
-                raise ValueError("not hashes")
+            return take(file)
     except Exception as error:  # numpy, zip and zlib share no base
         raise ModelError(f"{path}: damaged: copy the model folder again") from error
-    return TrainedOn(hashes[:train], hashes[train:], photographs)
 
 
 def belonging() -> list[str]:

@@ -16,7 +16,7 @@ from edge_emotion.preprocess import MAX_PIXELS
 
 def is_box(box: object) -> bool:
     """Whether these are x, y, width and height of an area, in pixels of any picture."""
-    if not isinstance(box, (Sequence, np.ndarray)) or len(box) != 4:
+    if not isinstance(box, (Sequence, np.ndarray)) or isinstance(box, bytes) or len(box) != 4:
         return False
     if not all(isinstance(v, (int, float, np.integer, np.floating)) for v in box):
         return False

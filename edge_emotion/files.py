@@ -152,8 +152,8 @@ def check_reachable(path: Path, called: Path | None = None) -> None:
 def files_under(folder: Path, failed: Callable[[OSError], None]) -> list[Path]:
     """Every file in a folder and its sub-folders, sorted; links to folders are not followed.
 
-    Where nobody may look whether a name is a file (a folder that can be listed, but not entered) it
-    counts as one: who reads it is told why not.
+    A link to nothing counts as one, and so does a name of which nobody may know what it is (in a
+    folder that can be listed, but not entered): who reads it is told why not.
 
     Args:
         folder: to look in.
@@ -174,7 +174,7 @@ def is_hidden(path: Path, folder: Path) -> bool:
 
 def _may_be_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.is_file() or (path.is_symlink() and not path.exists())
     except OSError:
         return True
 

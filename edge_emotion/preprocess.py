@@ -133,7 +133,7 @@ def open_scaled(
             with Image.open(io.BytesIO(data)) as image:
                 if image.format == "EPS":  # pillow would run Ghostscript on it
                     raise PictureError(f"{name}: PostScript is a program, not a picture")
-                _check_size(image, name)
+                _check_size(*image.size, name)
                 width, height = image.size
                 if at_least is not None and isinstance(image, ImageFile.ImageFile):
                     side = 2 * max(at_least)  # orientation may swap the sides
@@ -226,8 +226,7 @@ def _luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey.astype(np.uint8)
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    width, height = image.size
+def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise PictureError(
             f"{name}: too large: {width} x {height} is more than {MAX_PIXELS / 1e6:.0f} megapixels"
@@ -247,14 +246,14 @@ def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
         )
     if 0 in pixels.shape:
         raise PictureError(f"an array of shape {pixels.shape} has no pixels")
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    _check_size(image, "array")
-    return to_rgb(image)  # as it lies: an array has no EXIF
+    _check_size(pixels.shape[1], pixels.shape[0], "array")
+    # As it lies: an array has no EXIF.
+    return to_rgb(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     """First frame, EXIF orientation applied, 8-bit RGB. Decodes the pixels."""
-    _check_size(image, name)
+    _check_size(*image.size, name)
     image.load()
     try:
         image = ImageOps.exif_transpose(image)

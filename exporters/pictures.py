@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_emotion.artefacts import TrainedOn, read_trained_on
+from edge_emotion.artefacts import TrainedOn, read_arrays, read_trained_on
 from edge_emotion.card import (
     CALIBRATION_NAME,
     CalibrationKind,
@@ -50,14 +50,10 @@ def card_pictures(folder: Path, card: ModelCard) -> tuple[CalibrationSet, CheckS
         ModelError: the file is damaged or does not fit the model.
     """
     path = folder / CALIBRATION_NAME
-    if not path.exists():
+    arrays = read_arrays(path, lambda file: (file["calibration"], file["check"], int(file["seed"])))
+    if arrays is None:
         return None
-    try:
-        with np.load(path) as file:
-            calibration, check = file["calibration"], file["check"]
-            seed = int(file["seed"])
-    except Exception as error:  # numpy, zip and zlib share no base
-        raise ModelError(f"{path}: damaged: copy the model folder again") from error
+    calibration, check, seed = arrays
     for pixels in (calibration, check):
         if pixels.dtype != np.uint8 or pixels.shape[1:] != card.input.shape or not len(pixels):
             raise ModelError(f"{path}: not pictures of the model's input {card.input.shape}")

@@ -174,6 +174,22 @@ def test_long_names_are_cut_to_what_a_file_system_takes(tmp_path, stem, kept):
     assert all(len(name.encode()) <= 216 for name in names)
 
 
+def test_a_picture_that_was_named_is_not_written_over(tmp_path):
+    inputs = [tmp_path / "a.png", tmp_path / "a-annotated.jpg", tmp_path / "far" / "b.png"]
+    for path in inputs:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(path)
+    before = inputs[1].read_bytes()
+    annotator = Annotator(tmp_path, LABELS, inputs)
+    for path in inputs:
+        annotator.draw(path, photo())
+    assert inputs[1].read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "a.png", "a-annotated.jpg", "a-annotated-2.jpg", "a-annotated-annotated.jpg",
+        "b-annotated.jpg", "far",
+    }  # fmt: skip
+
+
 def test_on_a_full_disk_the_copy_that_is_there_stays(tmp_path, request):
     noise = np.random.default_rng(1).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")

@@ -7,10 +7,12 @@ import errno
 import io
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -221,6 +223,41 @@ def test_a_file_that_fails_unexpectedly_is_not_the_output(monkeypatch: pytest.Mo
     result = run("inspect")
     assert result.exit_code == 4
     assert result.stderr == "edge-emotion: secret/card.json: Permission denied\n"
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_answers_go_to_the_file_while_a_terminal_shows_progress(
+    model_folder: Path, pictures: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    (pictures / f"{'long' * 50}.png").write_bytes(b"")
+    command = [sys.executable, "-c", MAIN, "predict", "--model", model_folder, "--faces", "off"]
+    terminal, its_end = pty.openpty()
+    with (tmp_path / "answers").open("wb") as answers:
+        process = subprocess.Popen([*command, *form, pictures], stdout=answers, stderr=its_end)
+    os.close(its_end)
+    shown = b""
+    with suppress(OSError):  # how a terminal ends
+        while data := os.read(terminal, 65536):
+            shown += data
+    os.close(terminal)
+    assert process.wait() == 4
+    assert b"predicting" in shown
+    assert f"{'long' * 50}.png: the file is empty\r\n".encode() in shown  # in one line
+    piped = subprocess.run([*command, *form, pictures], capture_output=True, check=False).stdout
+    assert (tmp_path / "answers").read_bytes() == piped
+    assert piped.count(b"\n") >= 2
+
+
+def test_links_to_nothing_are_told_of(model_folder: Path, pictures: Path) -> None:
+    (pictures / "gone.jpg").symlink_to("/nowhere.jpg")
+    (pictures / "self.jpg").symlink_to("self.jpg")
+    (pictures / "gone").symlink_to("/nowhere")
+    result = predict(model_folder, pictures)
+    assert result.exit_code == 4
+    assert len(result.stdout.splitlines()) == 2
+    gone, loop = result.stderr.splitlines()
+    assert "gone.jpg: No such file or directory" in gone
+    assert "self.jpg: Too many levels of symbolic links" in loop
 
 
 def test_an_empty_path_is_not_this_folder(

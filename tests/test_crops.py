@@ -255,6 +255,26 @@ def test_a_photograph_that_took_the_name_of_another_is_cut_anew(photographs, tmp
     assert {p for p in before if p.exists()} == {out / "sad" / "a.png", out / "sad" / "c.png"}
 
 
+def test_another_data_set_with_the_same_names_is_cut_anew(photographs, tmp_path):
+    """All its photographs are older than the crops: no time stamp tells."""
+    other, out = tmp_path / "other", tmp_path / "out"
+    shutil.copytree(photographs, other)
+    (other / "happy" / "a.png").rename(tmp_path / "a.png")
+    (other / "sad" / "a.png").rename(other / "happy" / "a.png")
+    (tmp_path / "a.png").rename(other / "sad" / "a.png")
+    assert crop(photographs, "--out", out).exit_code == 0
+    assert crop(other, "--out", out).exit_code == 0
+    crop(other, "--out", tmp_path / "fresh")
+    assert files(out) == files(tmp_path / "fresh")
+    # As git-annex or DVC has it: what a link leads to is older, whatever it led to before.
+    link = other / "happy" / "a.png"
+    link.unlink()
+    link.symlink_to(photographs / "happy" / "a.png")
+    before = files(out)
+    assert crop(other, "--out", out).exit_code == 0
+    assert files(out) != before
+
+
 def test_an_interrupted_run_goes_on(photographs, tmp_path, monkeypatch):
     finder = Interrupted(2)
     monkeypatch.setattr("edge_emotion.faces.open_finder", lambda *args, **named: finder)

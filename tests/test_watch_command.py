@@ -215,6 +215,7 @@ def test_what_is_missing_or_mistyped(place: Path, tmp_path: Path, model_folder: 
     [
         ("", "r.jsonl", "folder: an empty path; . is this folder"),
         ("p", "-", "--out -: name a file; watch also reads its results"),
+        ("p", "p/r.JPG", "--out p/r.JPG: .JPG is a picture's ending; results.jsonl is none"),
         ("p", "", "--out: an empty path; . is this folder"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,12 @@ def is_copy(path: Path, folder: Path) -> bool:
 
 
 class Annotator:
-    """Never writes over anything but its own kind of name."""
+    """Never writes over anything but its own kind of name, nor over one of `inputs`."""
 
-    def __init__(self, folder: Path, labels: list[str]) -> None:
+    def __init__(self, folder: Path, labels: list[str], inputs: Iterable[Path] = ()) -> None:
         self.folder = folder
         self.colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
-        self.taken: set[str] = set()
+        self.taken = {path.name for path in inputs if is_copy(path, folder)}
 
     def draw(self, path: Path, photo: PhotoPrediction) -> None:
         """Write the annotated copy of one picture.

@@ -94,7 +94,7 @@ def predict(
     if annotate is not None:
         from edge_emotion.cli.annotate import Annotator
 
-        annotator = Annotator(annotate, predictor.labels)
+        annotator = Annotator(annotate, predictor.labels, map(Path, paths))
     failed = 0
     found: Any = _pictures(paths, annotate)
     if not sys.stdout.isatty() and "-" not in paths:

@@ -6,7 +6,7 @@ import codecs
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -178,12 +178,17 @@ def progress(description: str) -> Callable[[Iterable[T]], Iterable[T]]:
     """A wrapper for loops: a bar on a terminal, nothing in a pipe."""
 
     def wrap(items: Iterable[T]) -> Iterable[T]:
-        if not sys.stderr.isatty():
-            return items
-        from rich.console import Console
-        from rich.progress import track
-
-        total = len(items) if isinstance(items, Sized) else None
-        return track(items, description, total=total, console=Console(stderr=True), transient=True)
+        return _shown(items, description) if sys.stderr.isatty() else items
 
     return wrap
+
+
+def _shown(items: Iterable[T], description: str) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Notes pass above the bar, each on its line however long; answers that go to a file do not.
+    console = Console(stderr=True, soft_wrap=True)
+    total = len(items) if isinstance(items, Sized) else None
+    with Progress(console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        yield from bar.track(items, total=total, description=description)

@@ -61,11 +61,14 @@ def watch(
     """
     from edge_emotion.cli.terminal import complain, note
     from edge_emotion.errors import InputError
+    from edge_emotion.preprocess import PICTURE_SUFFIXES
     from edge_emotion.watch import Results, Stop, Watcher
     from edge_emotion.watch.run import limit_memory, warm_up
 
     if str(out) == "-":
         raise UsageError("--out -: name a file; watch also reads its results")
+    if out.suffix.lower() in PICTURE_SUFFIXES:  # in the folder it would be read, again and again
+        raise UsageError(f"--out {out}: {out.suffix} is a picture's ending; results.jsonl is none")
     if math.isnan(interval):
         raise UsageError("--interval nan is no number of seconds")
     with Stop() as stop:

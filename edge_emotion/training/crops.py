@@ -89,10 +89,12 @@ def crop_faces(
     made = without = unreadable = 0
     for sample in progress(dataset.samples):
         path = paths[sample.key]
+        recorded = None
         if path.exists():
             try:
                 with Image.open(path) as earlier:
                     width, height = earlier.size
+                    recorded = photograph_of(earlier)
             except OSError as error:
                 raise DataError(f"{path}: damaged: remove it, or name another --out") from error
             if (width, height) != (side, side):
@@ -100,14 +102,16 @@ def crop_faces(
                     f"{path} is of an earlier run with --size {width}: name another "
                     "--out, or that size"
                 )
-            if not _replaced(sample, path):
-                made += 1
-                continue
-            path.unlink()  # also if there is no face in the new one
         try:
             image = open_picture(sample.read())
+            photograph = pixel_hash(image)
+            if recorded == photograph:  # no time stamp tells: another data set has the same names
+                made += 1
+                continue
+            path.unlink(missing_ok=True)  # also if there is no face in the new one
             faces = finder.find(image)
         except PictureError as error:
+            path.unlink(missing_ok=True)
             warn(sample.left_out(error))
             unreadable += 1
             continue
@@ -118,27 +122,13 @@ def crop_faces(
         largest = max(faces, key=lambda f: f.box[2] * f.box[3])
         crop = cut_square(image, face_square(largest.landmarks, wide), side)
         record = PngInfo()
-        record.add_text(PHOTOGRAPH, f"{pixel_hash(image):x}")
+        record.add_text(PHOTOGRAPH, f"{photograph:x}")
         with replacing(path) as temporary:
             crop.save(temporary, "PNG", pnginfo=record)
         made += 1
     cut = CropRecord(context, face, finder.name, made, without, unreadable)
     _write(out, cut)
     return cut
-
-
-def _replaced(sample: Sample, crop: Path) -> bool:
-    """Whether another photograph, or a damaged one, has taken the name of what a crop is of."""
-    source = sample.read()
-    # A file's status changes with its content, its name and its place, whatever its own time says.
-    if not isinstance(source, Path) or source.stat().st_ctime <= crop.stat().st_mtime:
-        return False
-    with Image.open(crop) as earlier:
-        recorded = photograph_of(earlier)
-    try:
-        return recorded not in (0, pixel_hash(open_picture(source)))
-    except PictureError:
-        return True
 
 
 def _places(samples: Sequence[Sample], out: Path) -> dict[str, Path]:
