@@ -85,7 +85,7 @@ def _why_trusted(report: BenchReport, artefact: ArtefactResult) -> str:
         return (
             "it is the float reference"
             if artefact.recipe == report.reference
-            else "its accuracy was not checked in this run"
+            else "it was not compared with the float model in this run"
         )
     words = f"gives the label of {report.reference} on {agreement.label_agreement:.1%} of "
     kind = "pictures" if report.data.kind == "labelled" else report.data.name

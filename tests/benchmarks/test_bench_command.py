@@ -204,7 +204,7 @@ def test_one_file_is_measured_alone(folder: Path, tmp_path: Path) -> None:
     report = read(tmp_path / "r.json")
     assert [a.recipe for a in report.artefacts] == ["onnx-int8"]
     assert (report.reference, report.data.kind) == (None, "none")
-    assert "its accuracy was not checked in this run" in report.verdict[0]
+    assert "it was not compared with the float model in this run" in report.verdict[0]
 
 
 def test_a_missing_export_fails_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
