@@ -248,6 +248,14 @@ def test_answers_go_to_the_file_while_a_terminal_shows_progress(
     assert piped.count(b"\n") >= 2
 
 
+def test_a_label_that_is_a_column_of_csv_is_refused(tmp_path: Path, pictures: Path) -> None:
+    model = tiny.write_model_folder(tmp_path / "m", card=tiny.make_card(labels=["a", "score", "b"]))
+    result = predict(model, "--csv", pictures)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--csv: 'score' is a column and a label: use --json" in result.stderr
+    assert predict(model, "--json", pictures).exit_code == 0
+
+
 def test_links_to_nothing_are_told_of(model_folder: Path, pictures: Path) -> None:
     (pictures / "gone.jpg").symlink_to("/nowhere.jpg")
     (pictures / "self.jpg").symlink_to("self.jpg")

@@ -210,9 +210,15 @@ class _JsonLines:
 
 class _Csv:
     def __init__(self, labels: list[str]) -> None:
+        columns = ["path", "label", "score", "uncertain", *labels, "faces", "error"]
+        if len(set(columns)) < len(columns):
+            twice = next(label for label in labels if columns.count(label) > 1)
+            raise UsageError(
+                f"--csv has a column {twice!r} beside the label of that name: use --json"
+            )
         self.labels = labels
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
-        self.writer.writerow(["path", "label", "score", "uncertain", *labels, "faces", "error"])
+        self.writer.writerow(columns)
 
     def photo(self, path: str, photo: PhotoPrediction) -> None:
         if photo.score is None:
