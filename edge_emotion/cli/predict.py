@@ -213,9 +213,7 @@ class _Csv:
         columns = ["path", "label", "score", "uncertain", *labels, "faces", "error"]
         if len(set(columns)) < len(columns):
             twice = next(label for label in labels if columns.count(label) > 1)
-            raise UsageError(
-                f"--csv has a column {twice!r} beside the label of that name: use --json"
-            )
+            raise UsageError(f"--csv: {twice!r} is a column and a label: use --json")
         self.labels = labels
         self.writer = csv.writer(sys.stdout, lineterminator="\n")
         self.writer.writerow(columns)
