@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from edge_emotion.card import (
     KERAS_NAME,
     RECIPES,
     TRAINED_ON_NAME,
+    ExportRecord,
     ModelCard,
 )
 from edge_emotion.errors import ChecksumError, ModelError, UnknownNameError, UsageError
@@ -179,7 +181,8 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
 
     Raises:
         ModelError: nothing there that the engine can run.
-        ChecksumError: a file of the folder is not the one that the card describes.
+        ChecksumError: a file of the folder is not the one that the card describes, or a single file
+            is not what the card inside vouches for.
         UsageError: a file of another engine than `runtime`.
     """
     path = find_model(model)
@@ -198,7 +201,9 @@ def open_artefact(model: str | Path, runtime: RuntimeName | None = None) -> Arte
                     verify(path, known.sha256)
         if len(card.exports) != 1:
             raise ModelError(f"{path}: the card inside is not of one export; export it again")
-        return Artefact(path, card, card.exports[0].recipe)
+        (itself,) = card.exports
+        _verify_before_card(path, itself)
+        return Artefact(path, card, itself.recipe)
     card = read_card(path)
     runtime = runtime or "onnx"
     if runtime == "keras":
@@ -282,6 +287,15 @@ def remove_exports(folder: Path) -> None:
     """Remove what was exported, distilled or recorded of another Keras model in a model folder."""
     for name in belonging():
         (folder / name).unlink(missing_ok=True)
+
+
+def _verify_before_card(path: Path, itself: ExportRecord) -> None:
+    if itself.sha256 is None or itself.bytes is None:  # an older version exported it
+        return
+    with path.open("rb") as file:
+        before = file.read(max(itself.bytes, 0))
+    if hashlib.sha256(before).hexdigest() != itself.sha256:
+        raise ChecksumError(f"{path}: damaged (SHA-256 differs): copy it again, or export again")
 
 
 def verify(path: Path, expected: str | None) -> None:

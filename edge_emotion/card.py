@@ -8,6 +8,7 @@ is enough. Nothing is ever guessed from a file's name.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,11 +208,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """One exported file."""
+    """One exported file.
+
+    Inside the file itself, `sha256` and `bytes` are of what stands before the card.
+    """
 
     recipe: str  # one of RECIPES
     file: str
-    sha256: str | None  # None inside the file itself: a file cannot hold its own hash
+    sha256: str | None  # None inside a file that an older version exported
     bytes: int | None  # likewise
     tools: dict[str, str]  # package -> version
     calibration: CalibrationRecord | None
@@ -310,9 +314,10 @@ class ModelCard:
         exports = sorted([*kept, record], key=lambda e: order.index(e.recipe))
         return dataclasses.replace(self, exports=exports)
 
-    def for_embedding(self, record: ExportRecord) -> ModelCard:
-        """The card that goes inside one export: itself only, without its own hash."""
-        record = dataclasses.replace(record, sha256=None, bytes=None)
+    def for_embedding(self, record: ExportRecord, before: bytes) -> ModelCard:
+        """The card that goes inside one export, behind the bytes `before`, which it vouches for."""
+        digest = hashlib.sha256(before).hexdigest()
+        record = dataclasses.replace(record, sha256=digest, bytes=len(before))
         return dataclasses.replace(self, exports=[record])
 
 

@@ -337,10 +337,8 @@ class _Maker:
             return self._onnx if pixels is None else quantize_onnx(self._onnx, pixels)
 
     def _embed(self, recipe: str, raw: Any, record: ExportRecord) -> bytes:
-        card = self.card.for_embedding(record)
-        return (
-            embed_in_tflite(raw, card) if recipe.startswith("tflite") else embed_in_onnx(raw, card)
-        )
+        embed = embed_in_tflite if recipe.startswith("tflite") else embed_in_onnx
+        return embed(raw, self.card, record)
 
     def _measure(self, recipe: str, raw: Any, data: str) -> Agreement:
         """Run the file as it will be, card and all, with the engine that users have."""

@@ -100,6 +100,35 @@ def test_one_file_copied_elsewhere_is_enough(full_folder, tmp_path, recipe):
     assert read_card(alone) == artefact.card
 
 
+@pytest.mark.parametrize(
+    ("recipe", "at"),
+    [
+        ("onnx-int8", tiny.ONNX.index(tiny.WEIGHTS.tobytes())),
+        ("tflite-int8", len(tiny.TFLITE) // 2),
+    ],
+)
+def test_one_file_with_other_weights_than_its_card_vouches_for_is_refused(tmp_path, recipe, at):
+    """As a power cut or a torn copy leaves it: the engine would answer all the same."""
+    path = tmp_path / RECIPES[recipe]
+    data = tiny.export_bytes(recipe)
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(
+        ChecksumError, match=r"int8\.\w+: damaged \(SHA-256 differs\): copy it again"
+    ):
+        open_artefact(path)
+    path.write_bytes(data)
+    assert open_artefact(path).recipe == recipe
+
+
+@pytest.mark.parametrize("file", ["model-int8.onnx", "model-int8.tflite"])
+def test_one_file_of_an_older_version_is_taken_at_its_word(tmp_path, file):
+    """As the shipped ones are, which are not exported anew for this."""
+    path = tmp_path / file
+    path.write_bytes((shipped_models()["edge-cnn"] / file).read_bytes())
+    artefact = open_artefact(path)
+    assert [(e.sha256, e.bytes) for e in artefact.card.exports] == [(None, None)]
+
+
 def test_a_changed_file_of_a_folder_is_refused(full_folder):
     path = full_folder / "model-int8.onnx"
     path.write_bytes(path.read_bytes() + b"\0")

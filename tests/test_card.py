@@ -221,10 +221,10 @@ def test_exporting_again_replaces_the_record():
     assert card.export("onnx-int8") is None
 
 
-def test_card_inside_a_file_is_of_that_file_only_and_without_its_hash():
+def test_card_inside_a_file_is_of_that_file_only_and_vouches_for_what_is_before_it():
     card = make_card().with_export(make_record("onnx-f32")).with_export(make_record("onnx-int8"))
-    inside = card.for_embedding(make_record("onnx-int8", b"data"))
-    assert [(e.recipe, e.sha256, e.bytes) for e in inside.exports] == [("onnx-int8", None, None)]
+    inside = card.for_embedding(make_record("onnx-int8", b"data"), b"before")
+    assert inside.exports == [make_record("onnx-int8", b"before")]
     assert replace(inside, exports=card.exports) == card
 
 

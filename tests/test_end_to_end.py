@@ -21,7 +21,7 @@ from edge_emotion.artefacts import read_trained_on
 from edge_emotion.benchmarks.folds import folds_table, measure_folds
 from edge_emotion.card import CALIBRATION_NAME, CARD_NAME, KERAS_NAME, RECIPES, TRAINED_ON_NAME
 from edge_emotion.cli import app
-from edge_emotion.errors import DataError, InputError, ModelError
+from edge_emotion.errors import ChecksumError, DataError, InputError, ModelError
 from edge_emotion.evaluation import compare
 from edge_emotion.exporters.pictures import load_sides
 from edge_emotion.files import alone
@@ -486,6 +486,13 @@ def test_exports_carry_their_card_and_stand_alone(exported: Path, tmp_path: Path
         assert predictor.card.exports[0].agreement == card.export(recipe).agreement  # type: ignore[union-attr]
         prediction = predictor.predict(picture)
         assert prediction.probabilities == pytest.approx(expected.probabilities, abs=0.1)
+        before = predictor.card.exports[0].bytes
+        assert before is not None
+        damaged = bytearray(Path(alone).read_bytes())
+        damaged[before // 2] ^= 1  # a weight's
+        Path(alone).write_bytes(damaged)
+        with pytest.raises(ChecksumError, match=r"renamed\.\w+: damaged"):
+            Predictor(alone, threads=1)
     shown = run("inspect", tmp_path / "renamed.tflite", "--json")
     assert ModelCard.from_json(shown.stdout, "stdout").name == card.name
 

@@ -105,8 +105,8 @@ def tflite_with(card_json: bytes | None, model: bytes = TFLITE) -> bytes:
 
 def export_bytes(recipe: str, card: ModelCard | None = None) -> bytes:
     """An exported file with its card inside."""
-    inside = (card or make_card()).for_embedding(make_record(recipe)).to_json()
-    return onnx_with(inside) if recipe.startswith("onnx") else tflite_with(inside)
+    model, behind = (ONNX, onnx_with) if recipe.startswith("onnx") else (TFLITE, tflite_with)
+    return behind((card or make_card()).for_embedding(make_record(recipe), model).to_json())
 
 
 def write_model_folder(

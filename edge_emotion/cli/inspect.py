@@ -23,8 +23,8 @@ def inspect(
 
     path = find_model(model)
     card = read_card(path)
-    if path.is_file() and not as_json and [e.bytes for e in card.exports] == [None]:
-        (itself,) = card.exports  # it could not say how large it is
+    if path.is_file() and not as_json and len(card.exports) == 1:
+        (itself,) = card.exports  # it cannot say how large it is with the card inside
         size = path.stat().st_size
         card = dataclasses.replace(card, exports=[dataclasses.replace(itself, bytes=size)])
     print(card.to_json().decode() if as_json else model_readme(card), end="")
