@@ -32,8 +32,8 @@ help: ## this list
 	echo "make docs       write the generated pages of docs/ anew"
 	echo "make footprint  disk, memory and seconds of an install without extras"
 	echo "make pi         the bundle in an emulated Raspberry Pi (PI=trixie: the newer system), its"
-	echo "                answers beside this machine's; make pi-instructions also writes the"
-	echo "                instructions of each export into benchmarks/results"
+	echo "                answers beside this machine's; make pi-instructions also counts the"
+	echo "                instructions of each export, into benchmarks/results"
 	echo "make clean      remove what make built; make distclean: .venv as well"
 	echo
 	echo "Each sets up .venv first: some minutes once, then nothing until pyproject.toml,"

@@ -1,10 +1,10 @@
 """``make pi``: is what a Raspberry Pi answers what this machine answers?
 
-    python -m tests.pi.prove [--suite trixie] [--write FILE] [--no-counts] [--workers N]
+    python -m tests.pi.prove [--suite trixie] [--write FILE] [--workers N]
 
 Makes a bundle, installs it in an emulated Raspberry Pi without a network, from the archive alone,
-and compares the golden vectors of each processor with those of this machine. Then counts the
-instructions of an inference. Exit code 1 if anything differs; 0, and a loud line, if this machine
+and compares the golden vectors of each processor with those of this machine. With --write it also
+counts the instructions of an inference. Exit code 1 if anything differs; 0, and a loud line, if this machine
 cannot emulate. What it needs lies in build/pi, downloads too.
 
 What it does not show: seconds, heat, a camera. Those are measured on a board, by
@@ -216,7 +216,7 @@ def size_and_memory(pi: Pi) -> list[str]:
     return lines
 
 
-def prove(suite: str, write: Path | None, counting: bool, workers: int) -> bool:
+def prove(suite: str, write: Path | None, workers: int) -> bool:
     """Do all of it; give whether all is as it must be.
 
     Raises:
@@ -244,21 +244,15 @@ def prove(suite: str, write: Path | None, counting: bool, workers: int) -> bool:
     print(bits_table(rows), "\n")
     print("\n".join([same_answers(pi, PI4), *size_and_memory(pi)]), "\n")
     good = all(row.good for row in rows)
-    if counting or write:
-        try:
-            counts = count_all(pi, workers)
-        except NoCompilerError as error:
-            if write:
-                raise
-            say(f"SKIPPED: instructions per inference: {error}")
-        else:
-            print("Instructions of one inference, one thread. Not a time: see docs/pi.md\n")
-            print(counts_table(counts), "\n")
-            if write and good:
-                made = make_table(qemu.version, f"Debian {suite}", counts)
-                write_bytes(write, made.to_json())
-                write_bytes(PAGE, updated(PAGE.read_text("utf-8"), made).encode())
-                say(f"wrote {write} and {PAGE.name}")
+    if write:
+        counts = count_all(pi, workers)
+        print("Instructions of one inference, one thread. Not a time: see docs/pi.md\n")
+        print(counts_table(counts), "\n")
+        if good:
+            made = make_table(qemu.version, f"Debian {suite}", counts)
+            write_bytes(write, made.to_json())
+            write_bytes(PAGE, updated(PAGE.read_text("utf-8"), made).encode())
+            say(f"wrote {write} and {PAGE.name}")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     say(f"{used.ru_utime + used.ru_stime:.0f} s of processor time")
     say("all as it must be" if good else "FAILED: see what is in capitals above")
@@ -269,12 +263,11 @@ def main() -> int:
     """Parse, prove, and turn the outcome into an exit code."""
     parser = argparse.ArgumentParser(prog="make pi", description=__doc__.partition("\n")[0])
     parser.add_argument("--suite", choices=PYTHONS, default="bookworm", help="which Debian")
-    parser.add_argument("--write", type=Path, help="write the counts there, and into docs/pi.md")
-    parser.add_argument("--no-counts", action="store_true", help="leave the counting out")
+    parser.add_argument("--write", type=Path, help="count, and write there and into docs/pi.md")
     parser.add_argument("--workers", type=int, default=2, help="emulators at a time")
     options = parser.parse_args()
     try:
-        good = prove(options.suite, options.write, not options.no_counts, options.workers)
+        good = prove(options.suite, options.write, options.workers)
         return int(not good)
     except CannotEmulateError as error:
         line = f"SKIPPED: THE EMULATED RASPBERRY PI WAS NOT TRIED: {error}"
