@@ -4,8 +4,8 @@
 
 Makes a bundle, installs it in an emulated Raspberry Pi without a network, from the archive alone,
 and compares the golden vectors of each processor with those of this machine. With --write it also
-counts the instructions of an inference. Exit code 1 if anything differs; 0, and a loud line, if this machine
-cannot emulate. What it needs lies in build/pi, downloads too.
+counts the instructions of an inference. Exit code 1 if anything differs; 0, and a loud line, if
+this machine cannot emulate. What it needs lies in build/pi, downloads too.
 
 What it does not show: seconds, heat, a camera. Those are measured on a board, by
 ``edge-emotion bench``.
