@@ -25,9 +25,10 @@ from .conftest import record_trained_on
 
 def with_bias(folder: Path, bias: list[float]) -> Path:
     """The same model with another bias."""
-    network = tiny.export_bytes("onnx-f32")
-    changed = network.replace(tiny.BIAS.tobytes(), np.array(bias, np.float32).tobytes())
-    assert changed != network
+    network = tiny.ONNX.replace(tiny.BIAS.tobytes(), np.array(bias, np.float32).tobytes())
+    assert network != tiny.ONNX
+    inside = tiny.make_card().for_embedding(tiny.make_record("onnx-f32"), network)
+    changed = tiny.onnx_with(inside.to_json(), network)
     (folder / "model-f32.onnx").write_bytes(changed)
     ModelCard.read(folder).with_export(tiny.make_record("onnx-f32", changed)).write(folder)
     return folder
