@@ -42,8 +42,8 @@ def same_weights() -> None:
 def settled() -> None:
     """Keep later collections from going through what the modules before have left.
 
-    TensorFlow never lets go of a training's graphs: in the end they were a million objects, and
-    going through them, which Keras asks for, was a third of the time of the modules that train.
+    TensorFlow never lets go of a training's graphs (keras-team/keras#17458), and Keras asks for a
+    collection again and again.
     """
     if "tensorflow" in sys.modules:
         gc.collect()

@@ -34,7 +34,7 @@ GOLDEN = Path(__file__).with_name("golden")
 ONNX = (GOLDEN / "tiny.onnx").read_bytes()
 TFLITE = (GOLDEN / "tiny.tflite").read_bytes()
 LABELS = ["angry", "happy", "sad"]
-#: For trainings of which only the course matters: half of their time is that of tracing layers.
+#: For trainings of which only the course matters: most of their time goes into tracing layers.
 BODY = "c8/2 r"
 #: Shade -> label.
 SHADES = {20: "sad", 128: "angry", 250: "happy"}
