@@ -15,7 +15,7 @@ from edge_emotion.faces import YUNET_ALONE, Box, best_finder, open_finder
 from edge_emotion.photographs import PhotoPrediction
 from edge_emotion.predictor import MAX_FACES, Predictor
 
-#: A file of boxes may hold no more bytes: a million faces take about half.
+#: A file of boxes may hold no more bytes.
 MAX_BOXES = 64_000_000
 
 Boxes = Mapping[str, list[Box]]
